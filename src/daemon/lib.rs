@@ -1,0 +1,2 @@
+//! Laid out; filled next.
+#![cfg(target_os = "linux")]

@@ -1,0 +1,2 @@
+//! Laid out; filled next.
+fn main() {}
