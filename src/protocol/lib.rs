@@ -1,1 +1,50 @@
-//! x
+//! What travels between `wslnetd` (in a distro) and `wslnet-companion` (on Windows), and nothing else: types, limits,
+//! validation. There is no I/O here, no clock, no operating system.
+//!
+//! # Why the protocol looks like this
+//!
+//! **The whole set, every time.** A distro owns its forwards. It never says "add this" or "remove that"; it replaces
+//! everything it wants with one `PUT /v1/forwards`. A daemon that crashed, slept or lost a message simply sends its
+//! set again, and there is no edit whose loss could leave a port open.
+//!
+//! **Order without clocks.** Guest clocks are off by hours after a host sleep, so nothing is ordered by time. The
+//! companion hands out sessions, the newest session of a key wins, and within a session a generation number grows
+//! with each set. An older session or generation is refused ([`ErrorCode::StaleSession`], [`ErrorCode::StaleGeneration`]):
+//! state never goes backwards.
+//!
+//! **A lease, because guests vanish.** A WSL VM is often stopped without a goodbye. The companion keeps a set only while
+//! the daemon renews it (`POST /v1/renew`); the same call brings back what changed on the Windows side.
+//!
+//! **No address to dial, no path, no command.** A forward names a port of the distro and a port of Windows. The companion
+//! dials the address from which the authenticated session comes, and nothing else. Every API of this kind that let the
+//! guest name a target became a vulnerability.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `POST /v1/session` | [`OpenSession`] | [`SessionOpened`] |
+//! | `PUT /v1/forwards` | [`ForwardSet`] | [`Applied`] |
+//! | `GET /v1/forwards` | – | [`Applied`] |
+//! | `POST /v1/renew` | [`Renew`] | [`Renewed`] |
+//! | `DELETE /v1/session` | – | 204 |
+//!
+//! Every failure is a [`Problem`]. All but `POST /v1/session` carry [`header::SESSION`]; `PUT` also carries
+//! [`header::GENERATION`].
+
+mod forward;
+pub mod header;
+pub mod limits;
+mod problem;
+mod session;
+
+pub use forward::{
+    Applied, Bind, Forward, ForwardId, ForwardSet, ForwardState, ForwardStatus, Protocol, Reach,
+};
+pub use problem::{ErrorCode, Invalid, Problem};
+pub use session::{OpenSession, Renew, Renewed, SessionId, SessionOpened};
+
+/// The version of this protocol, sent as [`OpenSession::protocol`]. A companion refuses versions it does not speak
+/// with [`ErrorCode::UnsupportedVersion`].
+pub const VERSION: u32 = 1;
+
+/// The TCP port on which the companion listens unless it is told otherwise.
+pub const DEFAULT_PORT: u16 = 9756;
