@@ -1,0 +1,578 @@
+//! Walks a TOML document key by key and collects every problem instead of stopping at the first. What a key means
+//! stays with the caller; this only knows types, ranges and which keys were asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
+
+use super::{Problem, Report, Source, nearest};
+
+/// Reads `source` as TOML and lets `walk` take what it knows from the top table.
+///
+/// # Errors
+/// The report of everything that is wrong: syntax, and whatever the walk found.
+pub fn parse<T>(source: Source, walk: impl FnOnce(&mut Table<'_>) -> T) -> Result<T, Report> {
+    let (document, syntax) = DeTable::parse_recoverable(&source.text);
+    let problems = RefCell::new(Vec::new());
+    let value = walk(&mut Table {
+        text: &source.text,
+        problems: &problems,
+        place: String::new(),
+        span: None,
+        entries: document.into_inner(),
+        known: Vec::new(),
+    });
+
+    let found = merge(&source.text, &syntax, problems.into_inner());
+    if found.is_empty() {
+        return Ok(value);
+    }
+    let mut report = Report::new(source);
+    for problem in found {
+        report.add(problem.span, problem.message, problem.hint);
+    }
+    Err(report)
+}
+
+/// The bytes of the file that hold `part` (a byte range of the value) of a string value.
+///
+/// A string with escapes does not stand in the file as it is: then the span of the whole value is the answer.
+#[must_use]
+pub fn span_within(file: &str, value: &Spanned<String>, part: Range<usize>) -> Range<usize> {
+    let whole = value.span();
+    let written = file.get(whole.clone()).unwrap_or_default();
+    let quote = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| written.starts_with(quote))
+        .unwrap_or_default();
+    let inner = written
+        .strip_prefix(quote)
+        .and_then(|rest| rest.strip_suffix(quote));
+    if inner == Some(value.get_ref().as_str()) && part.start <= part.end && part.end <= value.get_ref().len()
+    {
+        let start = whole.start + quote.len();
+        start + part.start..start + part.end
+    } else {
+        whole
+    }
+}
+
+/// One table of a document. Each reader method takes a key out; what nobody asked for when the table is dropped is
+/// reported as an unknown key.
+#[derive(Debug)]
+pub struct Table<'d> {
+    text: &'d str,
+    problems: &'d RefCell<Vec<Problem>>,
+    /// How messages call the table: empty for the top one, else ` in [name]`.
+    place: String,
+    /// The header; none for the top table.
+    span: Option<Range<usize>>,
+    entries: DeTable<'d>,
+    known: Vec<&'static str>,
+}
+
+impl<'d> Table<'d> {
+    /// Takes a string.
+    pub fn string(&mut self, key: &'static str) -> Option<Spanned<String>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        if let DeValue::String(text) = value.get_ref() {
+            return Some(Spanned::new(span, text.clone().into_owned()));
+        }
+        self.wrong_type(key, &value, "a string", &format!("{key} = \"…\""));
+        None
+    }
+
+    /// Takes an array of strings; elements of another type are reported and left out.
+    pub fn strings(&mut self, key: &'static str) -> Option<Vec<Spanned<String>>> {
+        let value = self.take(key)?;
+        let DeValue::Array(elements) = value.get_ref() else {
+            self.wrong_type(
+                key,
+                &value,
+                "an array of strings",
+                &format!("{key} = [\"…\", \"…\"]"),
+            );
+            return None;
+        };
+        let mut strings = Vec::new();
+        for element in elements.iter() {
+            if let DeValue::String(text) = element.get_ref() {
+                strings.push(Spanned::new(element.span(), text.clone().into_owned()));
+            } else {
+                self.wrong_type(key, element, "only strings", &format!("{key} = [\"…\", \"…\"]"));
+            }
+        }
+        Some(strings)
+    }
+
+    /// Takes an integer within `range`.
+    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Spanned<i64>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        let DeValue::Integer(written) = value.get_ref() else {
+            self.wrong_type(key, &value, "an integer", &format!("{key} = {}", range.start()));
+            return None;
+        };
+        let number = i64::from_str_radix(written.as_str(), written.radix()).ok();
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return Some(Spanned::new(span, number));
+        }
+        self.problem(
+            span,
+            format!("`{written}` is out of range for `{key}`"),
+            Some(format!("from {} to {}", range.start(), range.end())),
+        );
+        None
+    }
+
+    /// Takes a boolean.
+    pub fn boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
+        let value = self.take(key)?;
+        if let DeValue::Boolean(truth) = value.get_ref() {
+            return Some(Spanned::new(value.span(), *truth));
+        }
+        self.wrong_type(key, &value, "true or false", &format!("{key} = true"));
+        None
+    }
+
+    /// Takes a string that must be one of `choices`.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<Spanned<T>> {
+        let written = self.string(key)?;
+        if let Some((_, chosen)) = choices.iter().find(|(name, _)| name == written.get_ref()) {
+            return Some(Spanned::new(written.span(), *chosen));
+        }
+        let allowed: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let allowed = allowed.join(", ");
+        let hint = match nearest(written.get_ref(), choices.iter().map(|(name, _)| *name)) {
+            Some(meant) => format!("did you mean \"{meant}\"? allowed: {allowed}"),
+            None => format!("allowed: {allowed}"),
+        };
+        self.problem(
+            written.span(),
+            format!("`{}` is no value of `{key}`", written.get_ref()),
+            Some(hint),
+        );
+        None
+    }
+
+    /// Takes a string and parses it; `expected` is the hint when that fails, such as `an address and a port`.
+    pub fn parsed<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Option<Spanned<T>> {
+        let written = self.string(key)?;
+        match written.get_ref().parse() {
+            Ok(value) => Some(Spanned::new(written.span(), value)),
+            Err(error) => {
+                self.problem(
+                    written.span(),
+                    format!("`{}` is no value of `{key}`: {error}", written.get_ref()),
+                    Some(expected.to_owned()),
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes a table, `[key]`.
+    pub fn table(&mut self, key: &'static str) -> Option<Table<'d>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        if let DeValue::Table(entries) = value.get_ref() {
+            return Some(self.inner(format!(" in [{key}]"), span, entries.clone()));
+        }
+        self.wrong_type(key, &value, "a table", &format!("a section [{key}]"));
+        None
+    }
+
+    /// Takes an array of tables, `[[key]]`, in the order of the file; empty when there is none.
+    pub fn tables(&mut self, key: &'static str) -> Vec<Table<'d>> {
+        let Some(value) = self.take(key) else {
+            return Vec::new();
+        };
+        let span = value.span();
+        let DeValue::Array(elements) = value.get_ref() else {
+            self.wrong_type(key, &value, "an array of tables", &format!("sections [[{key}]]"));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for element in elements.iter() {
+            if let DeValue::Table(entries) = element.get_ref() {
+                tables.push(self.inner(format!(" in [[{key}]]"), element.span(), entries.clone()));
+            } else {
+                self.wrong_type(key, element, "only tables", &format!("sections [[{key}]]"));
+            }
+        }
+        if elements.is_empty() {
+            self.problem(
+                span,
+                format!("`{key}` is empty"),
+                Some(format!("write sections [[{key}]], or leave it out")),
+            );
+        }
+        tables
+    }
+
+    /// Whether `key` is there and not yet taken.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// The header of the table in the file; none for the top one.
+    #[must_use]
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.span.clone()
+    }
+
+    /// The whole text of the file.
+    #[must_use]
+    pub fn text(&self) -> &'d str {
+        self.text
+    }
+
+    /// Reports what the caller found wrong at `span`.
+    pub fn problem(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.problems.borrow_mut().push(Problem {
+            span: Some(span),
+            message: message.into(),
+            hint,
+        });
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'d>>> {
+        self.known.push(key);
+        self.entries.remove(key)
+    }
+
+    fn inner(&self, place: String, span: Range<usize>, entries: DeTable<'d>) -> Table<'d> {
+        Table {
+            text: self.text,
+            problems: self.problems,
+            place,
+            span: Some(span),
+            entries,
+            known: Vec::new(),
+        }
+    }
+
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, example: &str) {
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        self.problem(
+            value.span(),
+            format!("`{key}` takes {expected}, and this is {found}"),
+            Some(format!("write {example}")),
+        );
+    }
+}
+
+impl Drop for Table<'_> {
+    fn drop(&mut self) {
+        let mut known = self.known.clone();
+        known.sort_unstable();
+        known.dedup();
+        for key in self.entries.keys() {
+            let hint = match (nearest(key.get_ref(), known.iter().copied()), known.is_empty()) {
+                (Some(meant), _) => Some(format!("did you mean `{meant}`?")),
+                (None, false) => Some(format!("known keys{}: {}", self.place, known.join(", "))),
+                (None, true) => None,
+            };
+            self.problem(
+                key.span(),
+                format!("unknown key `{}`{}", key.get_ref(), self.place),
+                hint,
+            );
+        }
+    }
+}
+
+/// Joins what the parser and the walk found, without what only follows from an earlier mistake.
+fn merge(text: &str, syntax: &[Error], walked: Vec<Problem>) -> Vec<Problem> {
+    let start = |problem: &Problem| problem.span.as_ref().map_or(0, |span| span.start);
+    let line = |problem: &Problem| {
+        let at = start(problem).min(text.len());
+        text.as_bytes()[..at]
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |newline| newline + 1)
+    };
+
+    let mut broken: Vec<Problem> = syntax
+        .iter()
+        .map(|error| Problem {
+            span: error.span(),
+            message: format!("TOML syntax: {}", error.message()),
+            hint: error
+                .message()
+                .starts_with("string values must be quoted")
+                .then(|| "write it between double quotes".to_owned()),
+        })
+        .collect();
+    broken.sort_by_key(start);
+    let Some(first) = broken.first().map(start) else {
+        return walked;
+    };
+
+    // An open bracket swallows what follows as its elements: nothing after it can be judged.
+    let is_unclosed = |problem: &Problem| {
+        ["unclosed array", "unclosed inline table"]
+            .iter()
+            .any(|kind| problem.message.contains(kind))
+    };
+    let swallowed = broken.iter().any(is_unclosed);
+    if swallowed {
+        let end = broken.iter().find(|problem| is_unclosed(problem)).cloned();
+        broken.truncate(1);
+        for problem in &mut broken {
+            problem.hint = Some("the bracket that was opened before this is not closed".to_owned());
+        }
+        broken.extend(end.filter(|end| start(end) != first));
+    }
+    // One slip makes several errors on its line; the first is the slip.
+    broken.dedup_by_key(|problem| line(problem));
+
+    let broken_lines: BTreeSet<usize> = broken.iter().map(line).collect();
+    let is_sound = |problem: &Problem| {
+        let follows = swallowed && start(problem) >= first;
+        !follows && !broken_lines.contains(&line(problem))
+    };
+    let mut all: Vec<Problem> = walked.into_iter().filter(is_sound).collect();
+    all.extend(broken);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::super::{Report, Source};
+    use super::{Table, parse, span_within};
+
+    fn source(text: &str) -> Source {
+        Source {
+            name: "c.toml".to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// Takes one key of each kind.
+    fn walk(table: &mut Table<'_>) {
+        table.string("name");
+        table.strings("names");
+        table.integer("count", 1..=9);
+        table.boolean("on");
+        table.choice("reach", &[("host", 1), ("lan", 2)]);
+        table.parsed::<std::net::SocketAddr>("companion", "an address and a port");
+        if let Some(mut inner) = table.table("expose") {
+            inner.string("reach");
+        }
+        for mut rule in table.tables("rule") {
+            rule.string("when");
+        }
+    }
+
+    fn messages(text: &str) -> Vec<String> {
+        let problems = |report: Report| {
+            report
+                .problems()
+                .iter()
+                .map(|problem| {
+                    let place = report
+                        .place(problem)
+                        .map_or((0, 0), |place| (place.line, place.column));
+                    format!("{}:{} {}", place.0, place.1, problem.message)
+                })
+                .collect()
+        };
+        parse(source(text), walk).err().map(problems).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_right_file_gives_its_values() {
+        let text = "name = \"x\"\nnames = [\"a\", 'b']\ncount = 0x9\non = true\n[expose]\nn = 1\n";
+
+        let taken = parse(source(text), |table| {
+            let inner = table
+                .table("expose")
+                .and_then(|mut inner| inner.integer("n", 0..=1));
+            (
+                table.string("name").map(|name| name.into_inner()),
+                table.strings("names").map(|names| {
+                    names
+                        .into_iter()
+                        .map(|name| name.into_inner())
+                        .collect::<Vec<_>>()
+                }),
+                table.integer("count", 1..=9).map(|count| count.into_inner()),
+                table.boolean("on").map(|on| on.into_inner()),
+                inner.map(|n| n.into_inner()),
+            )
+        });
+
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            taken,
+            Ok((Some("x".to_owned()), Some(names), Some(9), Some(true), Some(1)))
+        );
+    }
+
+    #[test]
+    fn every_wrong_type_is_reported() {
+        let found =
+            messages("name = 1\nnames = \"a\"\ncount = \"a\"\non = 1\nreach = []\nexpose = 3\nrule = 1.5\n");
+
+        assert_eq!(
+            found,
+            [
+                "1:8 `name` takes a string, and this is an integer",
+                "2:9 `names` takes an array of strings, and this is a string",
+                "3:9 `count` takes an integer, and this is a string",
+                "4:6 `on` takes true or false, and this is an integer",
+                "5:9 `reach` takes a string, and this is an array",
+                "6:10 `expose` takes a table, and this is an integer",
+                "7:8 `rule` takes an array of tables, and this is a float",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_bad_element_does_not_hide_the_next() {
+        assert_eq!(
+            messages("names = [1, \"a\", true]\nrule = [{ when = \"x\" }, 3]\n"),
+            [
+                "1:10 `names` takes only strings, and this is an integer",
+                "1:18 `names` takes only strings, and this is a boolean",
+                "2:25 `rule` takes only tables, and this is an integer",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_and_unknown_choices_are_reported() {
+        assert_eq!(
+            messages("count = 10\nreach = \"lam\"\ncompanion = \"1.2.3.4:99999\"\n"),
+            [
+                "1:9 `10` is out of range for `count`",
+                "2:9 `lam` is no value of `reach`",
+                "3:13 `1.2.3.4:99999` is no value of `companion`: invalid socket address syntax",
+            ]
+        );
+        assert_eq!(
+            messages("count = 99999999999999999999999"),
+            ["1:9 `99999999999999999999999` is out of range for `count`"]
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_found_at_every_depth() {
+        assert_eq!(
+            messages("nmae = 1\n[expose]\nreech = 1\n[[rule]]\nwhen = \"x\"\n[[rule]]\nif = 1\n"),
+            [
+                "1:1 unknown key `nmae`",
+                "3:1 unknown key `reech` in [expose]",
+                "7:1 unknown key `if` in [[rule]]",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistyped_key_gets_its_word() {
+        let report = parse(source("nmae = 1\n"), walk).expect_err("unknown key");
+
+        assert_eq!(report.problems()[0].hint.as_deref(), Some("did you mean `name`?"));
+    }
+
+    #[test]
+    fn syntax_errors_do_not_hide_other_problems() {
+        assert_eq!(
+            messages("reach = lan\nname = \"a\ncount = 11\nwhat = 1\n"),
+            [
+                "1:9 TOML syntax: string values must be quoted, expected literal string",
+                "2:10 TOML syntax: invalid basic string, expected `\"`",
+                "3:9 `11` is out of range for `count`",
+                "4:1 unknown key `what`",
+            ]
+        );
+        assert_eq!(
+            messages("name = \"a\"\nname = \"b\"\n"),
+            ["2:1 TOML syntax: duplicate key"]
+        );
+    }
+
+    #[test]
+    fn an_open_bracket_is_one_mistake_and_what_precedes_it_still_counts() {
+        assert_eq!(
+            messages("count = 11\nnames = [\"a\"\n[expose]\nreach = \"lan\"\n"),
+            [
+                "1:9 `11` is out of range for `count`",
+                "3:1 TOML syntax: missing comma between array elements, expected `,`",
+                "4:14 TOML syntax: unclosed array, expected `]`",
+            ]
+        );
+    }
+
+    #[test]
+    fn hostile_depth_and_size_are_errors_and_no_crash() {
+        for text in [
+            format!("a = {}", "[".repeat(500_000)),
+            format!("{}a = 1", "a.".repeat(500_000)),
+            format!("a = {}", "{a=".repeat(300_000)),
+            "a=1\n".repeat(20_000),
+        ] {
+            let report = parse(source(&text), walk).expect_err("hostile");
+
+            assert!(report.to_string().len() < 100_000);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_string_has_its_own_place_unless_escapes_moved_it() {
+        for (text, part) in [
+            ("s = \"ab=cd\"", "cd"),
+            ("s = 'ab=cd'", "cd"),
+            ("s = \"\"\"ab=cd\"\"\"", "cd"),
+            ("s = \"\\u0061b=cd\"", "\"\\u0061b=cd\""),
+        ] {
+            let span = parse(source(text), |table| {
+                table.string("s").map(|value| span_within(text, &value, 3..5))
+            });
+
+            assert_eq!(
+                span.map(|span| span.map(|span| &text[span])),
+                Ok(Some(part)),
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_crashes_and_every_span_lies_within(text in "[a-z\\[\\]{}=.\"'#\\\\, \n0-9é\u{0}]{0,120}") {
+            if let Err(report) = parse(source(&text), walk) {
+                for problem in report.problems() {
+                    if let Some(span) = &problem.span {
+                        prop_assert!(text.get(span.clone()).is_some(), "{:?}", problem);
+                    }
+                }
+                prop_assert!(report.render(false).starts_with("error: "));
+            }
+        }
+    }
+}

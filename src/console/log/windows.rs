@@ -1,0 +1,6 @@
+//! Windows has no journal.
+
+/// Never.
+pub(super) fn stderr_is_journal() -> bool {
+    false
+}
