@@ -6,7 +6,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -15,6 +15,12 @@ use crate::error::{Refusal, StoreError};
 
 /// `ERROR_SHARING_VIOLATION`: somebody has the file open and does not share it.
 const SHARING_VIOLATION: i32 = 32;
+
+/// `ERROR_ACCESS_DENIED`: no right, or a rename over a file that somebody has open.
+const ACCESS_DENIED: i32 = 5;
+
+/// How long a rename waits for those who have the old file open.
+const RENAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A checked state directory.
 #[derive(Debug)]
@@ -186,9 +192,25 @@ impl Lock<'_> {
         let replaced = self
             .directory
             .write_temporary(name, content)
-            .and_then(|temporary| std::fs::rename(&temporary, &path).inspect_err(|_| unlink(&temporary)));
+            .and_then(|temporary| rename(&temporary, &path).inspect_err(|_| unlink(&temporary)));
         replaced.map_err(|source| StoreError::Write { path, source })
     }
+}
+
+/// Renames over `to`. Where the system or the file system knows no POSIX rename (FAT, Windows before 10, Wine), that is
+/// refused while anybody has `to` open: one of our own readers, or a virus scanner. Both are done soon.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let give_up = Instant::now() + RENAME_PATIENCE;
+    loop {
+        match std::fs::rename(from, to) {
+            Err(error) if in_use(&error) && Instant::now() < give_up => std::thread::sleep(LOCK_INTERVAL),
+            done => return done,
+        }
+    }
+}
+
+fn in_use(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ACCESS_DENIED | SHARING_VIOLATION))
 }
 
 /// Removes a temporary file. Failure is harmless: the next holder of the lock removes it.
