@@ -1,0 +1,264 @@
+//! `companion.toml`: what Windows allows, and where the companion listens. Each value is first read with its place in
+//! the file, then checked; all that is wrong is reported at once, and nothing of a bad file counts.
+//!
+//! ```toml
+//! reach = "lan"                                       # the ceiling: "lan" or "host"
+//! ports = ["1024-65535"]                              # the ports that forwards may take; default: all
+//! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there; `*` stands for any text
+//! max-forwards = 1024                                 # for each distro, 1 to 4096
+//! listen = "172.20.0.1:9756"                          # default: the WSL adapter's address
+//! ```
+
+mod policy;
+mod reserved;
+
+use std::net::SocketAddr;
+
+use wslnet_console::diagnose::{Report, Source, Spanned, Table, parse};
+use wslnet_protocol::{Reach, limits};
+
+pub use self::policy::{NamePattern, Policy, PortRange, Refusal};
+
+/// A checked configuration. The default is that of an empty file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The ceiling over what distros ask for.
+    pub policy: Policy,
+    /// Where the control port listens; `None` leaves that to the companion.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// The report of everything that is wrong with it.
+    pub fn parse(source: Source) -> Result<Self, Report> {
+        parse(source, |table| Raw::read(table).resolve(table))
+    }
+}
+
+/// The values as they stand in the file; a key that is missing or of the wrong type is `None`.
+struct Raw {
+    reach: Option<Spanned<Reach>>,
+    ports: Option<Vec<Spanned<String>>>,
+    exclude_interfaces: Option<Vec<Spanned<String>>>,
+    max_forwards: Option<Spanned<i64>>,
+    listen: Option<Spanned<SocketAddr>>,
+}
+
+impl Raw {
+    fn read(table: &mut Table<'_>) -> Self {
+        let most = i64::try_from(limits::FORWARDS_IN_SET).unwrap_or(i64::MAX);
+        Self {
+            reach: table.choice("reach", &[("lan", Reach::Lan), ("host", Reach::Host)]),
+            ports: table.strings("ports"),
+            exclude_interfaces: table.strings("exclude-interfaces"),
+            max_forwards: table.integer("max-forwards", 1..=most),
+            listen: table.parsed(
+                "listen",
+                "write an address and a port, such as \"172.20.0.1:9756\"",
+            ),
+        }
+    }
+
+    fn resolve(self, table: &Table<'_>) -> Config {
+        let default = Policy::default();
+        let policy = Policy {
+            reach: self.reach.map_or(default.reach, Spanned::into_inner),
+            ports: self
+                .ports
+                .map_or(default.ports, |ports| resolve_ports(&ports, table)),
+            exclude_interfaces: resolve_names(&self.exclude_interfaces.unwrap_or_default(), table),
+            max_forwards: self
+                .max_forwards
+                .and_then(|number| usize::try_from(number.into_inner()).ok())
+                .unwrap_or(default.max_forwards),
+        };
+        if let Some(listen) = &self.listen {
+            check_listen(listen, table);
+        }
+        Config {
+            policy,
+            listen: self.listen.map(Spanned::into_inner),
+        }
+    }
+}
+
+fn resolve_ports(written: &[Spanned<String>], table: &Table<'_>) -> Vec<PortRange> {
+    let range = |text: &Spanned<String>| match text.get_ref().parse() {
+        Ok(range) => Some(range),
+        Err(why) => {
+            let message = format!("`{}` is no port or range of ports: {why}", text.get_ref());
+            table.problem(
+                text.span(),
+                message,
+                Some("write \"8000\" or \"8000-8099\"".to_owned()),
+            );
+            None
+        }
+    };
+    written.iter().filter_map(range).collect()
+}
+
+fn resolve_names(written: &[Spanned<String>], table: &Table<'_>) -> Vec<NamePattern> {
+    for text in written.iter().filter(|text| text.get_ref().trim().is_empty()) {
+        let hint = "write a name as Windows shows it, such as \"Ethernet\" or \"vEthernet*\"";
+        table.problem(
+            text.span(),
+            "no interface has an empty name",
+            Some(hint.to_owned()),
+        );
+    }
+    written
+        .iter()
+        .map(|text| NamePattern::new(text.get_ref()))
+        .collect()
+}
+
+fn check_listen(listen: &Spanned<SocketAddr>, table: &Table<'_>) {
+    let address = listen.get_ref().ip().to_canonical();
+    let hint = "name the address of one interface, such as \"172.20.0.1:9756\", or leave `listen` out";
+    if address.is_unspecified() {
+        let message = format!(
+            "`{}` would open the control port on every network",
+            listen.get_ref()
+        );
+        table.problem(listen.span(), message, Some(hint.to_owned()));
+    } else if address.is_multicast() {
+        let message = format!("`{}` is a multicast address", listen.get_ref());
+        table.problem(listen.span(), message, Some(hint.to_owned()));
+    } else if listen.get_ref().port() == 0 {
+        let message = format!(
+            "`{}` names no port, and the daemons would not find it",
+            listen.get_ref()
+        );
+        table.problem(listen.span(), message, Some(hint.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(read(""), Ok(Config::default()));
+        assert_eq!(Config::default().policy.reach, Reach::Lan);
+        assert_eq!(Config::default().policy.refusal(1), None);
+        assert_eq!(Config::default().policy.max_forwards, limits::FORWARDS);
+    }
+
+    #[test]
+    fn every_key_counts() {
+        let config = read(
+            r#"
+            reach = "host"
+            ports = ["8000-8099", "443"]
+            exclude-interfaces = ["vEthernet (Default Switch)", "*vpn*"]
+            max-forwards = 4096
+            listen = "172.20.0.1:9756"
+            "#,
+        )
+        .unwrap();
+
+        assert_eq!(config.policy.reach, Reach::Host);
+        assert_eq!(
+            [443, 8050, 8100].map(|port| config.policy.refusal(port).is_none()),
+            [true, true, false]
+        );
+        assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
+        assert_eq!(config.policy.max_forwards, 4096);
+        assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_reported_at_once_with_its_place() {
+        let report = read(concat!(
+            "reach = \"wan\"\n",
+            "ports = [\"80\", \"90-80\", \"http\"]\n",
+            "exclude-interfaces = [\"\"]\n",
+            "max-forwards = 0\n",
+            "listen = \"0.0.0.0:9756\"\n",
+            "max-forward = 3\n",
+        ))
+        .unwrap_err();
+
+        let found: Vec<(usize, usize)> = report
+            .problems()
+            .iter()
+            .map(|problem| {
+                report
+                    .place(problem)
+                    .map(|place| (place.line, place.column))
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [(1, 9), (2, 16), (2, 25), (3, 23), (4, 16), (5, 10), (6, 1)]
+        );
+        let text = report.render(false);
+        for part in [
+            "wan",
+            "90-80",
+            "ends before it begins",
+            "http",
+            "0.0.0.0:9756",
+            "did you mean `max-forwards`",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(
+            report.problems().iter().all(|problem| problem.hint.is_some()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_control_port_needs_a_concrete_address_and_a_port() {
+        for bad in [
+            "0.0.0.0:1",
+            "[::]:1",
+            "[::ffff:0.0.0.0]:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "10.0.0.1:0",
+            "x",
+            "10.0.0.1",
+        ] {
+            assert!(read(&format!("listen = \"{bad}\"")).is_err(), "{bad}");
+        }
+        for good in ["127.0.0.1:9756", "[fd00::1]:9756"] {
+            assert!(read(&format!("listen = \"{good}\"")).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_limit_has_its_own_limits() {
+        for (value, good) in [
+            ("1", true),
+            ("4096", true),
+            ("4097", false),
+            ("-1", false),
+            ("\"9\"", false),
+        ] {
+            assert_eq!(read(&format!("max-forwards = {value}")).is_ok(), good, "{value}");
+        }
+    }
+
+    #[test]
+    fn reserved_ports_cannot_be_named_open() {
+        let config = read(r#"ports = ["445", "1-65535"]"#).unwrap();
+
+        assert!(matches!(config.policy.refusal(445), Some(Refusal::Reserved(_))));
+    }
+
+    fn read(text: &str) -> Result<Config, Report> {
+        Config::parse(Source {
+            name: "companion.toml".to_owned(),
+            text: text.to_owned(),
+        })
+    }
+}
