@@ -1,0 +1,375 @@
+//! The attributor on a made-up /proc, where time and processes do what a test says, and on the real one.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use wslnet_protocol::Protocol;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn all_holders_are_found_oldest_first() {
+    let world = World::new();
+    world.process(300, 20, "worker", &[(3, 77)]);
+    world.process(200, 10, "master", &[(9, 77), (10, 5)]);
+    world.process(400, 5, "stranger", &[(3, 78)]);
+    let mut attributor = world.attributor();
+
+    let owner = attributor
+        .attribute(&[socket(77)], Instant::now())
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["master", "worker"]);
+    assert_eq!(
+        owner.holders[0],
+        Process {
+            pid: 200,
+            start_time: 10,
+            name: "master".into(),
+            exe: Some("/usr/bin/master".into()),
+        }
+    );
+    assert_eq!((owner.uid, owner.user.as_deref()), (1000, Some("ann")));
+}
+
+#[test]
+fn init_comes_last_and_a_service_it_starts_later_is_found() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(1, 1, "systemd", &[(30, 77)]);
+    let mut attributor = world.attributor();
+
+    let activated = attributor.attribute(&[socket(77)], start).remove(0).unwrap();
+    world.process(500, 900, "sshd", &[(3, 77)]);
+    let running = attributor
+        .attribute(&[socket(77)], start + 100 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&activated), ["systemd"]);
+    assert_eq!(names(&running), ["sshd", "systemd"]);
+}
+
+#[test]
+fn a_foreign_socket_is_asked_again_with_growing_pauses() {
+    let looks = [0, 100, 400, 1_400, 4_400, 14_400, 24_400];
+
+    for (earlier, next) in looks.iter().zip(&looks[1..]) {
+        let just_before = asked_at(&looks, *earlier, next - 1);
+        let in_time = asked_at(&looks, *earlier, *next);
+
+        assert!(!just_before, "asked before {next} ms");
+        assert!(in_time, "not asked at {next} ms");
+    }
+}
+
+#[test]
+fn foreign_sockets_share_their_walks_and_a_new_socket_looks_for_all() {
+    let world = World::new();
+    let start = Instant::now();
+    let mut attributor = world.attributor();
+    attributor.attribute(&[socket(77)], start);
+    world.process(600, 1, "late", &[(3, 77)]);
+
+    let before = attributor.attribute(&[socket(77)], start + 50 * MS);
+    let with_another = attributor.attribute(&[socket(77), socket(88)], start + 60 * MS);
+
+    assert_eq!(before, [None]);
+    assert_eq!(names(with_another[0].as_ref().unwrap()), ["late"]);
+    assert_eq!(with_another[1], None);
+}
+
+#[test]
+fn a_fork_after_listen_is_found_by_the_second_look() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "master", &[(9, 77)]);
+    let mut attributor = world.attributor();
+
+    attributor.attribute(&[socket(77)], start);
+    world.process(201, 11, "worker", &[(9, 77)]);
+    let owner = attributor
+        .attribute(&[socket(77)], start + SETTLE)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["master", "worker"]);
+}
+
+#[test]
+fn the_child_inherits_when_the_parent_dies() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "parent", &[(9, 77)]);
+    let mut attributor = world.attributor();
+    settle(&mut attributor, &socket(77), start);
+
+    world.process(201, 11, "child", &[(9, 77)]);
+    world.end(200);
+    let owner = attributor
+        .attribute(&[socket(77)], start + 10_000 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["child"]);
+}
+
+#[test]
+fn a_socket_nobody_here_holds_any_more_becomes_foreign() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "parent", &[(9, 77)]);
+    let mut attributor = world.attributor();
+    settle(&mut attributor, &socket(77), start);
+
+    world.end(200);
+    let within_a_second = attributor.attribute(&[socket(77)], start + 2500 * MS).remove(0);
+    let after = attributor.attribute(&[socket(77)], start + 3500 * MS).remove(0);
+
+    assert!(within_a_second.is_some());
+    assert_eq!(after, None);
+}
+
+#[test]
+fn a_reused_pid_or_descriptor_never_keeps_the_old_owner() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "old", &[(9, 77)]);
+    world.process(300, 10, "closer", &[(9, 88)]);
+    let mut attributor = world.attributor();
+    let sockets = [socket(77), socket(88)];
+    attributor.attribute(&sockets, start);
+
+    world.end(200);
+    world.process(200, 5000, "new", &[(9, 77)]);
+    world.end(300);
+    world.process(300, 10, "closer", &[(9, 99)]);
+    let owners = attributor.attribute(&sockets, start + 5000 * MS);
+
+    assert_eq!(names(owners[0].as_ref().unwrap()), ["new"]);
+    assert_eq!(owners[1], None);
+}
+
+#[test]
+fn a_reused_id_is_a_new_socket() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "old", &[(9, 77)]);
+    let mut attributor = world.attributor();
+    attributor.attribute(&[socket(77)], start);
+    let same_cookie = Socket {
+        inode: 78,
+        ..socket(77)
+    };
+
+    let owner = attributor.attribute(&[same_cookie], start + MS).remove(0);
+
+    assert_eq!(owner, None);
+}
+
+#[test]
+fn a_process_that_starts_another_program_goes_by_the_new_name() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "sh", &[(9, 77)]);
+    let mut attributor = world.attributor();
+    settle(&mut attributor, &socket(77), start);
+
+    world.end(200);
+    world.process(200, 10, "node", &[(9, 77)]);
+    let owner = attributor
+        .attribute(&[socket(77)], start + 9000 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["node"]);
+    assert_eq!(owner.holders[0].exe.as_deref(), Some("/usr/bin/node"));
+}
+
+#[test]
+fn hostile_names_and_deleted_programs_come_out_clean() {
+    let world = World::new();
+    world.process(200, 10, "x\x1b[2J\ny", &[(9, 77)]);
+    world.program(200, "/tmp/a\u{202e}b (deleted)");
+    let mut attributor = world.attributor();
+
+    let owner = attributor
+        .attribute(&[socket(77)], Instant::now())
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(owner.holders[0].name, "x\u{fffd}[2J\u{fffd}y");
+    assert_eq!(owner.holders[0].exe.as_deref(), Some("/tmp/a\u{fffd}b"));
+}
+
+#[test]
+fn threads_are_asked_when_the_first_one_has_ended() {
+    let world = World::new();
+    world.process(200, 10, "threads", &[]);
+    let fds = world.folder.path().join("proc/200/task/205/fd");
+    fs::create_dir_all(&fds).unwrap();
+    symlink("socket:[77]", fds.join("4")).unwrap();
+    let mut attributor = world.attributor();
+
+    let first = attributor
+        .attribute(&[socket(77)], Instant::now())
+        .remove(0)
+        .unwrap();
+    let verified = attributor
+        .attribute(&[socket(77)], Instant::now() + 9000 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&first), ["threads"]);
+    assert_eq!(first, verified);
+}
+
+#[test]
+fn the_real_proc_finds_this_process_and_a_child_that_inherits() {
+    let mut scanner = crate::listeners::Scanner::open(crate::listeners::SourceChoice::Auto).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut attributor = Attributor::new().unwrap();
+    let mut owner = |after: Duration| {
+        let mut sockets = scanner.scan().unwrap();
+        sockets.retain(|socket| socket.address.port() == port);
+        attributor
+            .attribute(&sockets, Instant::now() + after)
+            .pop()
+            .flatten()
+    };
+
+    let ours = owner(Duration::ZERO).unwrap();
+    let child = Inheritor::spawn(listener.into());
+    let inherited = owner(Duration::from_secs(2)).unwrap();
+    let pid = i32::try_from(child.0.id()).unwrap();
+    drop(child);
+    let gone = owner(Duration::from_secs(4));
+
+    assert_eq!(ours.holders[0].pid, i32::try_from(std::process::id()).unwrap());
+    assert!(ours.holders[0].exe.as_deref().unwrap().starts_with('/'));
+    assert_eq!(
+        inherited
+            .holders
+            .iter()
+            .map(|holder| holder.pid)
+            .collect::<Vec<_>>(),
+        [pid]
+    );
+    assert_eq!(inherited.holders[0].name, "sleep");
+    assert_eq!(gone, None);
+}
+
+/// Whether a socket that was foreign at all looks up to `last` (ms) is looked for again at `then`.
+fn asked_at(looks: &[u32], last: u32, then: u32) -> bool {
+    let world = World::new();
+    let start = Instant::now();
+    let mut attributor = world.attributor();
+    for look in looks.iter().filter(|look| **look <= last) {
+        assert_eq!(attributor.attribute(&[socket(77)], start + *look * MS), [None]);
+    }
+    world.process(600, 1, "late", &[(3, 77)]);
+    attributor.attribute(&[socket(77)], start + then * MS)[0].is_some()
+}
+
+/// Lets every planned look of an owned socket pass.
+fn settle(attributor: &mut Attributor, socket: &Socket, start: Instant) {
+    for after in [0, 1000, 2000] {
+        assert!(attributor.attribute(std::slice::from_ref(socket), start + after * MS)[0].is_some());
+    }
+}
+
+fn names(owner: &Owner) -> Vec<&str> {
+    owner.holders.iter().map(|holder| holder.name.as_str()).collect()
+}
+
+fn socket(inode: u64) -> Socket {
+    Socket {
+        protocol: Protocol::Tcp,
+        address: "0.0.0.0:8000".parse().unwrap(),
+        v6only: None,
+        uid: 1000,
+        inode,
+        cookie: Some(if inode == 78 { 77 } else { inode }),
+        interface: None,
+    }
+}
+
+/// A child that has a listener as its standard input, and dies with the test.
+struct Inheritor(Child);
+
+impl Inheritor {
+    fn spawn(listener: OwnedFd) -> Self {
+        Self(
+            Command::new("sleep")
+                .arg("600")
+                .stdin(Stdio::from(listener))
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Inheritor {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A /proc and a passwd file made of plain files.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("proc")).unwrap();
+        fs::write(folder.path().join("passwd"), "ann:x:1000:1000:::\n").unwrap();
+        Self { folder }
+    }
+
+    fn attributor(&self) -> Attributor {
+        Attributor::with_paths(
+            &self.folder.path().join("proc"),
+            &self.folder.path().join("passwd"),
+        )
+        .unwrap()
+    }
+
+    fn process(&self, pid: i32, start_time: u64, name: &str, sockets: &[(i32, u64)]) {
+        let folder = self.folder.path().join(format!("proc/{pid}"));
+        fs::create_dir_all(folder.join("fd")).unwrap();
+        let zeros = "0 ".repeat(18);
+        fs::write(
+            folder.join("stat"),
+            format!("{pid} ({name}) S {zeros}{start_time} 0\n"),
+        )
+        .unwrap();
+        fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+        self.program(pid, &format!("/usr/bin/{name}"));
+        for (fd, inode) in sockets {
+            symlink(format!("socket:[{inode}]"), folder.join(format!("fd/{fd}"))).unwrap();
+        }
+    }
+
+    fn program(&self, pid: i32, path: &str) {
+        let exe = self.folder.path().join(format!("proc/{pid}/exe"));
+        let _ = fs::remove_file(&exe);
+        symlink(path, exe).unwrap();
+    }
+
+    fn end(&self, pid: i32) {
+        fs::remove_dir_all(self.folder.path().join(format!("proc/{pid}"))).unwrap();
+    }
+}

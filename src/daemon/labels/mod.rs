@@ -1,0 +1,235 @@
+//! Who owns a listener, and the facts that the policy may ask for.
+//!
+//! [`Attributor`] finds the owner of a socket in /proc; [`labels_of`] turns a socket and its owner into [`Labels`]. What
+//! follows from the labels is the policy's business.
+
+mod attributor;
+mod processes;
+mod text;
+mod users;
+
+use std::fmt;
+
+pub use self::attributor::Attributor;
+pub use self::processes::Process;
+use crate::listeners::Socket;
+
+/// Who holds a listening socket in this distro.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Every process that holds the socket, oldest first; never empty. PID 1 comes last when somebody else holds the
+    /// socket too, so that a socket-activated service goes by its own name.
+    pub holders: Vec<Process>,
+    /// The user who made the socket.
+    pub uid: u32,
+    /// The name of that user in `/etc/passwd`, made safe to print.
+    pub user: Option<String>,
+}
+
+/// One fact, `key=value`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label {
+    /// What the fact is about, for example `port`.
+    pub key: String,
+    /// The fact, safe to print.
+    pub value: String,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
+}
+
+/// The labels of one listener. A key may have several values; the order is that of insertion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Vec<Label>);
+
+impl Labels {
+    /// Adds a label, unless it is there already.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        let label = Label {
+            key: key.into(),
+            value: value.into(),
+        };
+        if !self.0.contains(&label) {
+            self.0.push(label);
+        }
+    }
+
+    /// The first value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values(key).next()
+    }
+
+    /// All values of a key.
+    pub fn values<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |label| label.key == key)
+            .map(|label| label.value.as_str())
+    }
+
+    /// Whether a key has this value, perhaps among others.
+    pub fn contains(&self, key: &str, value: &str) -> bool {
+        self.values(key).any(|found| found == value)
+    }
+
+    /// All labels in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Label> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = &'a Label;
+    type IntoIter = std::slice::Iter<'a, Label>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut labels = Self::default();
+        for (key, value) in pairs {
+            labels.insert(key, value);
+        }
+        labels
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `proto=tcp port=80 …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, label) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{label}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The labels of a listener: `proto`, `port`, `bind`, `process` and `exe` (one for each distinct holder), `user`, `uid`.
+///
+/// Without an owner the socket belongs to another distro or to the system: there is no process to name, and the user
+/// id means nothing in this distro's `/etc/passwd`.
+pub fn labels_of(socket: &Socket, owner: Option<&Owner>) -> Labels {
+    let mut labels = Labels::default();
+    labels.insert("proto", socket.protocol.to_string());
+    labels.insert("port", socket.address.port().to_string());
+    labels.insert("bind", bind(socket));
+    if let Some(owner) = owner {
+        for holder in &owner.holders {
+            labels.insert("process", holder.name.as_str());
+        }
+        for exe in owner.holders.iter().filter_map(|holder| holder.exe.as_deref()) {
+            labels.insert("exe", exe);
+        }
+        if let Some(user) = &owner.user {
+            labels.insert("user", user.as_str());
+        }
+    }
+    labels.insert("uid", socket.uid.to_string());
+    labels
+}
+
+/// `wildcard`, `loopback`, or the address; a v4-mapped address is written as IPv4.
+fn bind(socket: &Socket) -> String {
+    if socket.is_wildcard() {
+        "wildcard".to_owned()
+    } else if socket.is_loopback() {
+        "loopback".to_owned()
+    } else {
+        socket.canonical_ip().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use wslnet_protocol::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn labels_come_in_a_fixed_order_with_each_value_once() {
+        let owner = Owner {
+            holders: vec![
+                process(7, "nginx", Some("/usr/sbin/nginx")),
+                process(8, "nginx", Some("/usr/sbin/nginx")),
+                process(1, "systemd", None),
+            ],
+            uid: 33,
+            user: Some("www-data".into()),
+        };
+
+        let labels = labels_of(&socket("0.0.0.0:80", 33), Some(&owner));
+
+        assert_eq!(
+            labels.to_string(),
+            "proto=tcp port=80 bind=wildcard process=nginx process=systemd exe=/usr/sbin/nginx user=www-data uid=33"
+        );
+        assert_eq!(labels.get("process"), Some("nginx"));
+        assert!(labels.contains("process", "systemd"));
+        assert!(!labels.contains("process", "www-data"));
+        assert_eq!(labels.get("unit"), None);
+    }
+
+    #[test]
+    fn a_foreign_listener_has_no_process_and_no_user_name() {
+        let labels = labels_of(&socket("[::1]:631", 0), None);
+
+        assert_eq!(labels.to_string(), "proto=tcp port=631 bind=loopback uid=0");
+    }
+
+    #[test]
+    fn bind_is_wildcard_loopback_or_the_address() {
+        let bind_of = |address| {
+            labels_of(&socket(address, 0), None)
+                .get("bind")
+                .unwrap()
+                .to_owned()
+        };
+
+        let binds = [
+            "[::]:1",
+            "[::ffff:0.0.0.0]:1",
+            "127.8.0.1:1",
+            "[::ffff:127.0.0.1]:1",
+            "172.20.1.5:1",
+        ]
+        .map(bind_of);
+
+        assert_eq!(
+            binds,
+            ["wildcard", "wildcard", "loopback", "loopback", "172.20.1.5"]
+        );
+        assert_eq!(bind_of("[::ffff:172.20.1.5]:1"), "172.20.1.5");
+        assert_eq!(bind_of("[fd00::5]:1"), "fd00::5");
+    }
+
+    fn socket(address: &str, uid: u32) -> Socket {
+        let address = address.parse().unwrap();
+        Socket {
+            protocol: Protocol::Tcp,
+            address,
+            v6only: None,
+            uid,
+            inode: 5,
+            cookie: Some(1),
+            interface: None,
+        }
+    }
+
+    fn process(pid: i32, name: &str, exe: Option<&str>) -> Process {
+        Process {
+            pid,
+            start_time: 1,
+            name: name.into(),
+            exe: exe.map(Into::into),
+        }
+    }
+}

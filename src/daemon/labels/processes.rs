@@ -1,0 +1,228 @@
+//! What /proc tells about processes and the sockets they hold.
+//!
+//! A process is opened once, as the folder `/proc/PID`, and everything is read below that handle: it keeps naming the
+//! same process even when the PID is given to another one. Only `stat`, `comm`, `exe` and the links below `fd` are
+//! read. The other files show secrets (`environ`, `cmdline`), lead out of our file system (`cwd`, `root`) or can hang.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+use super::text::{NAME_LIMIT, PATH_LIMIT, safe};
+
+const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
+
+/// `stat` and `comm` are far smaller.
+const FILE_LIMIT: u64 = 4096;
+
+/// One process of this distro.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id in this distro's PID namespace.
+    pub pid: i32,
+    /// When the process started, in clock ticks since the VM booted. Tells a process from a later one with its PID.
+    pub start_time: u64,
+    /// The name in `/proc/PID/comm`, made safe to print.
+    pub name: String,
+    /// The program file, made safe to print. `None` where the process has none any more or we may not look.
+    pub exe: Option<String>,
+}
+
+/// A process that holds a socket, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) process: Process,
+    /// The link below `/proc/PID` that leads to the socket, for example `fd/7`.
+    pub(super) link: String,
+}
+
+/// Every holder of every wanted socket inode.
+pub(super) type Holders = BTreeMap<u64, Vec<Holder>>;
+
+/// The processes below one /proc.
+#[derive(Debug)]
+pub(super) struct Processes {
+    proc: OwnedFd,
+}
+
+impl Processes {
+    /// # Errors
+    /// When the folder cannot be opened.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            proc: nix::fcntl::open(path, FOLDER, Mode::empty())?,
+        })
+    }
+
+    /// Looks through the file descriptors of all processes. The order of holders is that of the PIDs' appearance.
+    ///
+    /// # Errors
+    /// When /proc itself cannot be listed. Processes that end, or that we may not look into, are skipped.
+    pub(super) fn holders_of(&self, wanted: &BTreeSet<u64>) -> io::Result<Holders> {
+        let mut holders = Holders::new();
+        for entry in Dir::openat(&self.proc, ".", FOLDER, Mode::empty())? {
+            let entry = entry?;
+            let Some(pid) = number(entry.file_name()) else {
+                continue;
+            };
+            let Some(open) = self.process(pid) else {
+                continue;
+            };
+            let mut links = open.links_to(wanted);
+            if links.is_empty() {
+                continue;
+            }
+            let Some(process) = open.describe() else {
+                continue;
+            };
+            // It may have started another program in between, one that does not get the socket.
+            links.retain(|inode, link| open.holds(link, *inode));
+            for (inode, link) in links {
+                let holder = Holder {
+                    process: process.clone(),
+                    link,
+                };
+                holders.entry(inode).or_default().push(holder);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Opens a process; `None` when it is gone.
+    pub(super) fn process(&self, pid: i32) -> Option<OpenProcess> {
+        let folder = openat(&self.proc, pid.to_string().as_str(), FOLDER, Mode::empty()).ok()?;
+        Some(OpenProcess { pid, folder })
+    }
+}
+
+/// A handle to `/proc/PID` that outlives neither the process nor its meaning.
+#[derive(Debug)]
+pub(super) struct OpenProcess {
+    pid: i32,
+    folder: OwnedFd,
+}
+
+impl OpenProcess {
+    /// Name, program and start time; `None` when the process is gone.
+    pub(super) fn describe(&self) -> Option<Process> {
+        let start_time = start_time(&self.read("stat")?)?;
+        let comm = self.read("comm")?;
+        let name = safe(comm.strip_suffix(b"\n").unwrap_or(&comm), NAME_LIMIT);
+        let exe = readlinkat(&self.folder, "exe").ok().map(|path| {
+            let path = path.as_bytes();
+            safe(path.strip_suffix(b" (deleted)").unwrap_or(path), PATH_LIMIT)
+        });
+        Some(Process {
+            pid: self.pid,
+            start_time,
+            name,
+            exe,
+        })
+    }
+
+    /// Whether the link still leads to this socket.
+    pub(super) fn holds(&self, link: &str, inode: u64) -> bool {
+        readlinkat(&self.folder, link).is_ok_and(|target| socket_inode(target.as_bytes()) == Some(inode))
+    }
+
+    /// The first link to each wanted socket.
+    fn links_to(&self, wanted: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+        let mut links = BTreeMap::new();
+        if self.links_below("fd", wanted, &mut links) > 0 {
+            return links;
+        }
+        // When the first thread has ended, /proc/PID/fd is empty while the other threads keep the files open.
+        let Ok(mut tasks) = Dir::openat(&self.folder, "task", FOLDER, Mode::empty()) else {
+            return links;
+        };
+        let threads = tasks
+            .iter()
+            .flatten()
+            .filter_map(|entry| number(entry.file_name()));
+        for thread in threads.filter(|thread| *thread != self.pid) {
+            if self.links_below(&format!("task/{thread}/fd"), wanted, &mut links) > 0 {
+                break;
+            }
+        }
+        links
+    }
+
+    /// Adds the wanted links of one folder; how many descriptors the folder has.
+    fn links_below(&self, folder: &str, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> usize {
+        let Ok(mut entries) = Dir::openat(&self.folder, folder, FOLDER, Mode::empty()) else {
+            return 0;
+        };
+        let Ok(handle) = openat(&self.folder, folder, FOLDER, Mode::empty()) else {
+            return 0;
+        };
+        let mut count = 0;
+        for entry in entries.iter().flatten() {
+            let Some(fd) = number(entry.file_name()) else {
+                continue;
+            };
+            count += 1;
+            let Ok(target) = readlinkat(&handle, entry.file_name()) else {
+                continue;
+            };
+            if let Some(inode) = socket_inode(target.as_bytes()).filter(|inode| wanted.contains(inode)) {
+                links.entry(inode).or_insert_with(|| format!("{folder}/{fd}"));
+            }
+        }
+        count
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let file = File::from(openat(&self.folder, name, FILE, Mode::empty()).ok()?);
+        let mut bytes = Vec::new();
+        file.take(FILE_LIMIT).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
+fn number(name: &CStr) -> Option<i32> {
+    name.to_str().ok()?.parse().ok()
+}
+
+/// The number in `socket:[NUMBER]`.
+fn socket_inode(target: &[u8]) -> Option<u64> {
+    let number = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// Field 22 of `/proc/PID/stat`. The name in field 2 may contain blanks and parentheses: count from the last one.
+fn start_time(stat: &[u8]) -> Option<u64> {
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_start_time_behind_a_hostile_name() {
+        let stat = b"42 (a) S 1 (x) R 9) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 0 0\n";
+
+        assert_eq!(start_time(stat), Some(987_654));
+        assert_eq!(start_time(b"42 (cat) S 1"), None);
+        assert_eq!(start_time(b""), None);
+    }
+
+    #[test]
+    fn reads_the_inode_of_a_socket_link_only() {
+        assert_eq!(socket_inode(b"socket:[4242]"), Some(4242));
+        assert_eq!(socket_inode(b"/tmp/socket:[4242]"), None);
+        assert_eq!(socket_inode(b"pipe:[4242]"), None);
+        assert_eq!(socket_inode(b"socket:[]"), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! What is listening: the TCP sockets in LISTEN of this network namespace, as the kernel reports them.
+//!
+//! Nothing here knows who owns a socket; that is [`crate::labels`]. All distros of one WSL VM share the network
+//! namespace, so a scan sees the sockets of every distro.
+
+mod procfs;
+mod sock_diag;
+mod wakeup;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use wslnet_protocol::Protocol;
+
+pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, bell};
+
+/// One listening socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Socket {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The bound address. A v4-mapped address (`::ffff:127.0.0.1`) stays an IPv6 address, and scope ids are 0.
+    pub address: SocketAddr,
+    /// IPV6_V6ONLY; `None` for IPv4, and where the source cannot know it (procfs).
+    pub v6only: Option<bool>,
+    /// The user who made the socket.
+    pub uid: u32,
+    /// Inode in sockfs, the number in `/proc/PID/fd/N -> socket:[NUMBER]`.
+    pub inode: u64,
+    /// The kernel's socket cookie: unique while the kernel runs. `None` from procfs.
+    pub cookie: Option<u64>,
+    /// Interface index when the socket is bound to a device (SO_BINDTODEVICE); `None` also from procfs.
+    pub interface: Option<u32>,
+}
+
+/// Marks ids that are made from an inode. Cookies count up from 1 and never get here.
+const INODE_ID: u64 = 1 << 63;
+
+impl Socket {
+    /// The identity of this listener: the socket cookie; or, from procfs, which has no cookies, the inode with the
+    /// highest bit set.
+    pub fn id(&self) -> u64 {
+        self.cookie.unwrap_or(self.inode | INODE_ID)
+    }
+
+    /// Whether the socket accepts connections to every address: `0.0.0.0`, `::` or `::ffff:0.0.0.0`.
+    pub fn is_wildcard(&self) -> bool {
+        self.address.ip().to_canonical().is_unspecified()
+    }
+
+    /// Whether only this VM can reach the socket: `127.0.0.0/8`, `::1` or `::ffff:127.*`.
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+
+    /// The bound address as people write it; a v4-mapped address reads as IPv4.
+    pub fn canonical_ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+}
+
+/// Where scans get their sockets from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// NETLINK_SOCK_DIAG, LISTEN only: the cost does not grow with the number of connections.
+    SockDiag,
+    /// `/proc/self/net/tcp` and `tcp6`: works in every kernel, costs milliseconds.
+    Procfs,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SockDiag => "sock-diag",
+            Self::Procfs => "procfs",
+        })
+    }
+}
+
+/// Which source the configuration asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceChoice {
+    /// sock_diag, or procfs where the kernel has no sock_diag.
+    #[default]
+    Auto,
+    /// sock_diag, or an error.
+    SockDiag,
+    /// procfs.
+    Procfs,
+}
+
+/// The text is not the name of a source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown source {0:?}: use \"auto\", \"sock-diag\" or \"procfs\"")]
+pub struct UnknownSource(pub String);
+
+impl FromStr for SourceChoice {
+    type Err = UnknownSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "sock-diag" => Ok(Self::SockDiag),
+            "procfs" => Ok(Self::Procfs),
+            other => Err(UnknownSource(other.to_owned())),
+        }
+    }
+}
+
+/// No source of listening sockets could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The kernel does not answer sock_diag requests.
+    #[error("cannot list listening sockets with sock_diag (set source = \"auto\" or \"procfs\")")]
+    SockDiag(#[source] io::Error),
+    /// `/proc/self/net/tcp` cannot be read.
+    #[error("cannot list listening sockets from /proc/self/net/tcp (is /proc mounted?)")]
+    Procfs(#[source] io::Error),
+}
+
+/// Lists the listening sockets of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Scanner {
+    reader: Reader,
+}
+
+#[derive(Debug)]
+enum Reader {
+    SockDiag(sock_diag::Dump),
+    Procfs,
+}
+
+impl Scanner {
+    /// Opens a source and tries it once, so that a scanner that opens also works.
+    ///
+    /// # Errors
+    /// When the chosen source does not work; for [`SourceChoice::Auto`] when none does.
+    pub fn open(choice: SourceChoice) -> Result<Self, OpenError> {
+        match choice {
+            SourceChoice::SockDiag => Self::sock_diag().map_err(OpenError::SockDiag),
+            SourceChoice::Procfs => Self::procfs().map_err(OpenError::Procfs),
+            SourceChoice::Auto => Self::sock_diag().or_else(|reason| {
+                tracing::warn!(
+                    reason = %reason,
+                    "sock_diag does not work here, reading /proc/self/net/tcp instead: scans cost more"
+                );
+                Self::procfs().map_err(OpenError::Procfs)
+            }),
+        }
+    }
+
+    /// All listening sockets, sorted by protocol, address and port, then identity.
+    ///
+    /// # Errors
+    /// When the kernel did not give a complete answer. That never means that nothing listens.
+    pub fn scan(&mut self) -> io::Result<Vec<Socket>> {
+        let mut sockets = match &mut self.reader {
+            Reader::SockDiag(dump) => dump.listeners()?,
+            Reader::Procfs => procfs::listeners()?,
+        };
+        sockets.sort_unstable_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        // A dump that spans several reads may meet a socket twice when others come or go in between.
+        sockets.dedup_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        Ok(sockets)
+    }
+
+    /// The source that is in use.
+    pub fn source_in_use(&self) -> Source {
+        match self.reader {
+            Reader::SockDiag(_) => Source::SockDiag,
+            Reader::Procfs => Source::Procfs,
+        }
+    }
+
+    fn sock_diag() -> io::Result<Self> {
+        let mut dump = sock_diag::Dump::default();
+        dump.listeners()?;
+        Ok(Self {
+            reader: Reader::SockDiag(dump),
+        })
+    }
+
+    fn procfs() -> io::Result<Self> {
+        procfs::listeners()?;
+        Ok(Self {
+            reader: Reader::Procfs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The watcher in network namespaces of its own. Needs root; says so and passes nothing on without it.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::thread;
+use std::time::Instant;
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_first_view_is_complete() {
+    in_namespace(async |watcher| {
+        let view = watcher.views().borrow().clone();
+
+        let eth0 = view
+            .interfaces
+            .values()
+            .find(|iface| iface.name == "eth0")
+            .unwrap();
+        assert!(eth0.up);
+        assert!(eth0.addresses.contains(&("172.20.0.5".parse().unwrap(), 24)));
+        assert_eq!(gateway(&view), Some(Ipv4Addr::new(172, 20, 0, 1)));
+        assert_eq!(view.vm_address(), Some(Ipv4Addr::new(172, 20, 0, 5)));
+        assert!(view.interfaces.values().any(|iface| iface.name == "lo"));
+    });
+}
+
+#[test]
+fn addresses_come_and_go() {
+    in_namespace(async |watcher| {
+        let extra: (IpAddr, u8) = ("10.9.8.7".parse().unwrap(), 16);
+        let has_extra = |view: &NetworkView| {
+            view.interfaces
+                .values()
+                .any(|iface| iface.addresses.contains(&extra))
+        };
+
+        ip("address add 10.9.8.7/16 dev eth0");
+        wait_for(watcher, has_extra).await;
+        ip("address del 10.9.8.7/16 dev eth0");
+        wait_for(watcher, |view| !has_extra(view)).await;
+    });
+}
+
+#[test]
+fn a_moved_vm_gets_its_new_address_and_gateway() {
+    in_namespace(async |watcher| {
+        ip("address add 172.30.0.9/24 dev eth0");
+        ip("address del 172.20.0.5/24 dev eth0");
+        ip("route replace default via 172.30.0.1");
+
+        let view = wait_for(watcher, |view| {
+            gateway(view) == Some(Ipv4Addr::new(172, 30, 0, 1))
+        })
+        .await;
+
+        assert_eq!(view.vm_address(), Some(Ipv4Addr::new(172, 30, 0, 9)));
+    });
+}
+
+#[test]
+fn the_route_with_the_lowest_metric_wins() {
+    in_namespace(async |watcher| {
+        ip("route replace default via 172.20.0.1 metric 100");
+        ip("route del default via 172.20.0.1 metric 0");
+        ip("route add default via 172.20.0.2 metric 50");
+        wait_for(watcher, |view| {
+            gateway(view) == Some(Ipv4Addr::new(172, 20, 0, 2))
+        })
+        .await;
+        ip("route del default via 172.20.0.2");
+        wait_for(watcher, |view| {
+            gateway(view) == Some(Ipv4Addr::new(172, 20, 0, 1))
+        })
+        .await;
+    });
+}
+
+#[test]
+fn routes_of_other_tables_do_not_count() {
+    in_namespace(async |watcher| {
+        ip("route add default via 172.20.0.3 table 100");
+        ip("route replace default via 172.20.0.2");
+
+        let view = wait_for(watcher, |view| {
+            gateway(view) != Some(Ipv4Addr::new(172, 20, 0, 1))
+        })
+        .await;
+
+        assert_eq!(gateway(&view), Some(Ipv4Addr::new(172, 20, 0, 2)));
+    });
+}
+
+#[test]
+fn a_default_route_that_vanishes_without_a_message_is_noticed() {
+    in_namespace(async |watcher| {
+        ip("link set eth0 down");
+        let down = wait_for(watcher, |view| gateway(view).is_none()).await;
+        ip("link set eth0 up");
+        let up = wait_for(watcher, |view| {
+            view.interfaces
+                .values()
+                .any(|iface| iface.name == "eth0" && iface.up)
+        })
+        .await;
+        ip("route add default via 172.20.0.1");
+        let back = wait_for(watcher, |view| gateway(view).is_some()).await;
+        ip("address del 172.20.0.5/24 dev eth0");
+        wait_for(watcher, |view| gateway(view).is_none()).await;
+
+        assert_eq!(down.vm_address(), None);
+        assert_eq!(gateway(&up), None);
+        assert_eq!(back.vm_address(), Some(Ipv4Addr::new(172, 20, 0, 5)));
+    });
+}
+
+#[test]
+fn an_ipv6_gateway_is_seen() {
+    in_namespace(async |watcher| {
+        ip("-6 address add fd00::5/64 dev eth0 nodad");
+        ip("-6 route add default via fd00::1 dev eth0");
+
+        let view = wait_for(watcher, |view| view.default_gateway_v6.is_some()).await;
+
+        assert_eq!(
+            view.default_gateway_v6.unwrap().0,
+            "fd00::1".parse::<std::net::Ipv6Addr>().unwrap()
+        );
+    });
+}
+
+#[test]
+fn many_changes_at_once_end_in_the_right_view() {
+    in_namespace(async |watcher| {
+        for host in 1..=200 {
+            ip(&format!("address add 10.0.0.{host}/32 dev eth0"));
+        }
+
+        wait_for(watcher, |view| {
+            view.interfaces.values().any(|iface| iface.addresses.len() >= 201)
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_lost_connection_is_opened_again() {
+    on_own_thread(async || {
+        let mut connection = Connection::open().unwrap();
+        connection.hints = futures_util::stream::empty().boxed();
+        let (sender, mut views) = watch::channel(NetworkView::default());
+        let task = tokio::spawn(keep_watching(connection, sender));
+
+        timeout(DEADLINE, views.wait_for(|view| !view.interfaces.is_empty()))
+            .await
+            .unwrap()
+            .unwrap();
+        // Until it is open again, changes come from the query at its start: the next one needs a message.
+        for host in 1..=3 {
+            ip(&format!("address add 10.0.0.{host}/32 dev eth0"));
+            let address: IpAddr = format!("10.0.0.{host}").parse().unwrap();
+            let there = |view: &NetworkView| {
+                view.interfaces
+                    .values()
+                    .any(|iface| iface.addresses.contains(&(address, 32)))
+            };
+            timeout(DEADLINE, views.wait_for(there)).await.unwrap().unwrap();
+        }
+        task.abort();
+    });
+}
+
+/// Runs a test with a watcher, in a new namespace with one interface, one address and a default route.
+fn in_namespace(test: impl AsyncFnOnce(&Watcher) + Send + 'static) {
+    on_own_thread(async || {
+        let watcher = Watcher::open().await.unwrap();
+        test(&watcher).await;
+    });
+}
+
+/// A namespace belongs to a thread: the test gets one, with a runtime that uses no other.
+fn on_own_thread(test: impl AsyncFnOnce() + Send + 'static) {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "this test makes network namespaces: run it as root"
+    );
+    let thread = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        for command in [
+            "link set lo up",
+            "link add eth0 type veth peer name windows",
+            "link set windows up",
+            "address add 172.20.0.5/24 dev eth0",
+            "link set eth0 up",
+            "route add default via 172.20.0.1",
+        ] {
+            ip(command);
+        }
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test());
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Child processes are in the namespace of the thread that starts them.
+fn ip(arguments: &str) {
+    let start = Instant::now();
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {output:?} after {:?}",
+        start.elapsed()
+    );
+}
+
+async fn wait_for(watcher: &Watcher, condition: impl Fn(&NetworkView) -> bool) -> NetworkView {
+    let mut views = watcher.views();
+    match timeout(DEADLINE, views.wait_for(|view| condition(view))).await {
+        Ok(view) => view.unwrap().clone(),
+        Err(_) => panic!("not within {DEADLINE:?}: {:?}", watcher.views().borrow()),
+    }
+}
+
+fn gateway(view: &NetworkView) -> Option<Ipv4Addr> {
+    view.default_gateway_v4.map(|(gateway, _)| gateway)
+}

@@ -1,0 +1,270 @@
+//! The observer: a thread that keeps an up-to-date picture of the listeners and their owners.
+//!
+//! It waits for a wake-up, scans, attributes, and publishes the whole picture when it differs from the last one. What
+//! should happen to a listener is decided elsewhere. It has a thread of its own because reading /proc blocks, and
+//! because the watchdog wants to know whether this very loop still turns.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::labels::{Attributor, Labels, Owner, labels_of};
+use crate::listeners::{Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, Wake, WakeUp, bell};
+
+/// Pauses after failed scans; the last one repeats.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// One listening socket with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The socket as the kernel reports it.
+    pub socket: Socket,
+    /// Who holds it; `None` when nobody in this distro does.
+    pub owner: Option<Owner>,
+    /// The facts for the policy.
+    pub labels: Labels,
+}
+
+/// The listeners of one scan.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// All listeners of the network namespace, foreign ones too, sorted by protocol, address and identity.
+    pub listeners: Vec<Listener>,
+    /// Where the sockets were read from.
+    pub source: Source,
+    /// When the scan was made that first saw this picture.
+    pub at: Instant,
+    /// How many scans had succeeded by then, this one included.
+    pub scans: u64,
+}
+
+/// What the observer publishes.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The last good picture. `None` until a scan has succeeded: nothing is known yet, which is not "no listeners".
+    pub last: Option<Arc<Observation>>,
+    /// Why scans fail at the moment; the picture is as old as its `at` says or older.
+    pub trouble: Option<String>,
+}
+
+/// The observer could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// No source of listeners works.
+    #[error("cannot watch for listeners")]
+    Source(#[from] OpenError),
+    /// /proc is missing or closed to us.
+    #[error("cannot open /proc")]
+    Proc(#[source] io::Error),
+    /// No thread, or no file descriptor for its bell.
+    #[error("cannot start the thread that watches for listeners")]
+    Thread(#[source] io::Error),
+}
+
+/// A running observer. Dropping it stops it.
+#[derive(Debug)]
+pub struct Observer {
+    ringer: Ringer,
+    observed: watch::Receiver<Observed>,
+    pulse: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Observer {
+    /// Opens the source and starts the thread.
+    ///
+    /// # Errors
+    /// When there is no source, no /proc or no thread.
+    pub fn start(choice: SourceChoice, wake_up: WakeUp) -> Result<Self, ObserveError> {
+        let scanner = Scanner::open(choice)?;
+        let source = scanner.source_in_use();
+        Self::start_with(
+            Eyes {
+                scanner: Box::new(scanner),
+                source,
+            },
+            wake_up,
+        )
+    }
+
+    fn start_with(eyes: Eyes, wake_up: WakeUp) -> Result<Self, ObserveError> {
+        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
+        let (ringer, bell) = bell().map_err(ObserveError::Thread)?;
+        let (sender, observed) = watch::channel(Observed::default());
+        let pulse = Arc::new(AtomicU64::new(0));
+        let mut watch = Loop {
+            eyes,
+            attributor,
+            wake_up,
+            bell,
+            sender,
+            pulse: Arc::clone(&pulse),
+            scans: 0,
+            failures: 0,
+        };
+        let thread = thread::Builder::new()
+            .name("observer".to_owned())
+            .spawn(move || watch.run())
+            .map_err(ObserveError::Thread)?;
+        Ok(Self {
+            ringer,
+            observed,
+            pulse,
+            thread: Some(thread),
+        })
+    }
+
+    /// The latest picture. The channel closes when the observer ends.
+    pub fn observed(&self) -> watch::Receiver<Observed> {
+        self.observed.clone()
+    }
+
+    /// How many rounds the loop has finished, failed scans included. For the watchdog: a number that stands still means
+    /// that the loop hangs; why scans fail is in [`Observed::trouble`].
+    pub fn pulse(&self) -> u64 {
+        self.pulse.load(Ordering::Relaxed)
+    }
+
+    /// A handle that asks for a scan now.
+    pub fn waker(&self) -> Ringer {
+        self.ringer.clone()
+    }
+
+    /// Whether the thread still runs. It ends only when it is stopped, or by a defect.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Stops the loop and waits for its end, which is at most one scan away.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ringer.stop();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that watches for listeners had crashed");
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A source of sockets; tests bring their own.
+trait Scan: Send + std::fmt::Debug {
+    fn scan(&mut self) -> io::Result<Vec<Socket>>;
+}
+
+impl Scan for Scanner {
+    fn scan(&mut self) -> io::Result<Vec<Socket>> {
+        Self::scan(self)
+    }
+}
+
+#[derive(Debug)]
+struct Eyes {
+    scanner: Box<dyn Scan>,
+    source: Source,
+}
+
+/// The state of the thread.
+#[derive(Debug)]
+struct Loop {
+    eyes: Eyes,
+    attributor: Attributor,
+    wake_up: WakeUp,
+    bell: Bell,
+    sender: watch::Sender<Observed>,
+    pulse: Arc<AtomicU64>,
+    scans: u64,
+    failures: usize,
+}
+
+impl Loop {
+    fn run(&mut self) {
+        loop {
+            match self.eyes.scanner.scan() {
+                Ok(sockets) => self.publish(sockets),
+                Err(error) => self.report(&error),
+            }
+            self.pulse.fetch_add(1, Ordering::Relaxed);
+            let wake = match self.failures.checked_sub(1) {
+                None => self.wake_up.wait(&mut self.bell),
+                Some(earlier) => {
+                    let pause = PAUSES.get(earlier).or(PAUSES.last()).copied().unwrap_or_default();
+                    self.bell.wait(pause)
+                }
+            };
+            if wake == Wake::Stop {
+                return;
+            }
+        }
+    }
+
+    fn publish(&mut self, sockets: Vec<Socket>) {
+        let at = Instant::now();
+        self.scans += 1;
+        if self.failures > 0 {
+            tracing::info!(failures = self.failures, "listing listening sockets works again");
+            self.failures = 0;
+        }
+        let owners = self.attributor.attribute(&sockets, at);
+        let listeners: Vec<Listener> = sockets
+            .into_iter()
+            .zip(owners)
+            .map(|(socket, owner)| Listener {
+                labels: labels_of(&socket, owner.as_ref()),
+                socket,
+                owner,
+            })
+            .collect();
+        let (source, scans) = (self.eyes.source, self.scans);
+        self.sender.send_if_modified(|observed| {
+            let recovered = observed.trouble.take().is_some();
+            if observed
+                .last
+                .as_ref()
+                .is_some_and(|last| last.listeners == listeners)
+            {
+                return recovered;
+            }
+            observed.last = Some(Arc::new(Observation {
+                listeners,
+                source,
+                at,
+                scans,
+            }));
+            true
+        });
+    }
+
+    /// Keeps the last good picture: a failed scan does not mean that nothing listens.
+    fn report(&mut self, error: &io::Error) {
+        self.failures += 1;
+        if self.failures == 1 {
+            tracing::warn!(%error, source = %self.eyes.source, "cannot list listening sockets, keeping the last list");
+        }
+        let trouble = format!("cannot list listening sockets from {}: {error}", self.eyes.source);
+        self.sender.send_if_modified(|observed| {
+            let changed = observed.trouble.as_ref() != Some(&trouble);
+            observed.trouble = Some(trouble);
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The observer with real sockets, and with a source that fails on demand.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::net::TcpListener;
+use std::sync::Mutex;
+
+use wslnet_protocol::Protocol;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const NEVER: WakeUp = WakeUp::Poll {
+    every: Duration::from_secs(3600),
+};
+const OFTEN: WakeUp = WakeUp::Poll {
+    every: Duration::from_millis(5),
+};
+
+#[test]
+fn a_listener_appears_with_its_owner_and_goes() {
+    let observer = Observer::start(SourceChoice::Auto, OFTEN).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+
+    let seen = wait_for(&observer, |observed| find(observed, port).cloned());
+    drop(listener);
+    wait_for(&observer, |observed| find(observed, port).is_none().then_some(()));
+
+    let owner = seen.owner.unwrap();
+    assert_eq!(owner.holders[0].pid, i32::try_from(std::process::id()).unwrap());
+    assert_eq!(seen.labels.get("bind"), Some("loopback"));
+    assert_eq!(seen.labels.get("port"), Some(port.to_string().as_str()));
+}
+
+#[test]
+fn waking_scans_now() {
+    let observer = Observer::start(SourceChoice::Auto, NEVER).unwrap();
+    wait_for(&observer, |observed| observed.last.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+
+    observer.waker().ring();
+
+    wait_for(&observer, |observed| find(observed, port).cloned());
+}
+
+#[test]
+fn nothing_is_published_while_nothing_changes_but_the_pulse_goes_on() {
+    let source = Scripted::new(vec![socket(1)]);
+    let observer = source.observe(OFTEN);
+    let first = wait_for(&observer, |observed| observed.last.clone());
+    let mut receiver = observer.observed();
+    receiver.mark_unchanged();
+    let pulse = observer.pulse();
+
+    wait_for(&observer, |_| (observer.pulse() >= pulse + 20).then_some(()));
+
+    assert!(!receiver.has_changed().unwrap());
+    assert_eq!((first.scans, first.listeners.len()), (1, 1));
+}
+
+#[test]
+fn a_failing_scan_keeps_the_last_list_and_says_why() {
+    let source = Scripted::new(vec![socket(1)]);
+    let observer = source.observe(OFTEN);
+    wait_for(&observer, |observed| observed.last.clone());
+
+    source.fail();
+    let failing = wait_for(&observer, |observed| {
+        observed.trouble.is_some().then(|| observed.clone())
+    });
+    let pulse = observer.pulse();
+    wait_for(&observer, |_| (observer.pulse() > pulse).then_some(()));
+    source.show(vec![socket(1), socket(2)]);
+    let healed = wait_for(&observer, |observed| {
+        observed.trouble.is_none().then(|| observed.clone())
+    });
+
+    assert_eq!(failing.last.unwrap().listeners.len(), 1);
+    assert!(failing.trouble.unwrap().contains("scripted failure"));
+    assert_eq!(healed.last.unwrap().listeners.len(), 2);
+}
+
+#[test]
+fn before_the_first_good_scan_nothing_is_known() {
+    let source = Scripted::new(Vec::new());
+    source.fail();
+    let observer = source.observe(OFTEN);
+
+    let failing = wait_for(&observer, |observed| {
+        observed.trouble.is_some().then(|| observed.clone())
+    });
+    source.show(Vec::new());
+    let healed = wait_for(&observer, |observed| observed.last.clone());
+
+    assert!(failing.last.is_none());
+    assert!(healed.listeners.is_empty());
+}
+
+#[test]
+fn a_long_sleep_does_not_delay_the_end() {
+    let observer = Observer::start(SourceChoice::Auto, NEVER).unwrap();
+    let receiver = observer.observed();
+    wait_for(&observer, |observed| observed.last.clone());
+    let start = Instant::now();
+
+    observer.stop();
+
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(
+        receiver.has_changed().is_err(),
+        "the channel closes with the observer"
+    );
+}
+
+/// A source that shows what a test tells it to; `None` is a failure.
+#[derive(Clone, Debug)]
+struct Scripted(Arc<Mutex<Option<Vec<Socket>>>>);
+
+impl Scripted {
+    fn new(sockets: Vec<Socket>) -> Self {
+        Self(Arc::new(Mutex::new(Some(sockets))))
+    }
+
+    fn observe(&self, wake_up: WakeUp) -> Observer {
+        let eyes = Eyes {
+            scanner: Box::new(self.clone()),
+            source: Source::SockDiag,
+        };
+        Observer::start_with(eyes, wake_up).unwrap()
+    }
+
+    fn show(&self, sockets: Vec<Socket>) {
+        *self.0.lock().unwrap() = Some(sockets);
+    }
+
+    fn fail(&self) {
+        *self.0.lock().unwrap() = None;
+    }
+}
+
+impl Scan for Scripted {
+    fn scan(&mut self) -> io::Result<Vec<Socket>> {
+        let sockets = self.0.lock().map_err(|_| io::Error::other("poisoned"))?;
+        sockets
+            .clone()
+            .ok_or_else(|| io::Error::other("scripted failure"))
+    }
+}
+
+fn wait_for<T>(observer: &Observer, condition: impl Fn(&Observed) -> Option<T>) -> T {
+    let receiver = observer.observed();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition(&receiver.borrow()) {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "not within {DEADLINE:?}: {:?}",
+            receiver.borrow()
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn find(observed: &Observed, port: u16) -> Option<&Listener> {
+    observed
+        .last
+        .as_ref()?
+        .listeners
+        .iter()
+        .find(|listener| listener.socket.address.port() == port)
+}
+
+fn socket(cookie: u64) -> Socket {
+    Socket {
+        protocol: Protocol::Tcp,
+        address: "0.0.0.0:80".parse().unwrap(),
+        v6only: None,
+        uid: 0,
+        inode: 0,
+        cookie: Some(cookie),
+        interface: None,
+    }
+}
