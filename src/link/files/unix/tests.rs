@@ -3,10 +3,15 @@
 //! Real files with wrong owners, modes, links and kinds. Owners are changed by root only; there those tests end early
 //! for others, and `the_owner_rule` covers the decision itself.
 
+mod fuse;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 
+use nix::sys::statfs::FsType;
+
+use super::checks::refuse_file_system;
 use super::*;
 use crate::store::{KEY_FILE, load_or_create};
 use crate::{PEERS_FILE, Peers, trust};
@@ -178,6 +183,42 @@ fn windows_file_systems_are_refused_by_their_number() {
     for number in [0xef53, 0x0102_1994, 0x9123_683e] {
         assert_eq!(refuse_file_system(FsType(number)), Ok(()));
     }
+}
+
+#[test]
+fn a_directory_on_a_drive_like_those_of_windows_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+
+    let Some(result) = fuse::mounted(place.path(), || load_or_create(place.path())) else {
+        return;
+    };
+
+    let message = result.unwrap_err().to_string();
+    assert!(
+        message.contains("virtiofs") && message.contains("/var/lib/wslnetd"),
+        "{message}"
+    );
+    assert!(message.contains(&place.path().display().to_string()), "{message}");
+}
+
+#[test]
+fn a_key_file_from_such_a_drive_is_refused() {
+    let place = ready();
+    let drive = tempfile::tempdir().unwrap();
+    let key = place.path().join(KEY_FILE);
+
+    let Some(result) = fuse::mounted(drive.path(), || {
+        fuse::bind(&drive.path().join("key"), &key);
+        load_or_create(place.path())
+    }) else {
+        return;
+    };
+
+    let message = result.unwrap_err().to_string();
+    assert!(
+        message.contains("virtiofs") && message.contains(&key.display().to_string()),
+        "{message}"
+    );
 }
 
 #[test]
