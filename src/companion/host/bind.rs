@@ -1,0 +1,196 @@
+//! The one way to open a TCP port: exclusively, and on one concrete address.
+//!
+//! The rule "never a wildcard" is enforced here, at the last line, whatever the plan says: a wildcard would take
+//! Windows' own ports, and would stop WSL's localhost forwarding, which never tries a second time.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use super::{PortHolder, interface, platform};
+
+/// Why a port could not be opened. The text names what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there already, on this address or on a wildcard.
+    #[error(
+        "the port is taken: stop the program that listens there, or give the forward another listen-port"
+    )]
+    InUse,
+    /// The system forbids it. Windows error 10013: the port lies in an excluded range, or a program of another user
+    /// holds it exclusively. Linux: `EACCES`.
+    #[error("{}", platform::REFUSED)]
+    Refused,
+    /// The address is not on this machine, no longer or not yet.
+    #[error("the address is not on this machine now: it is tried again when the addresses change")]
+    AddressGone,
+    /// A wildcard, loopback, multicast, broadcast or IPv6 link-local address, which is never opened.
+    #[error("{0} is not the address of one network interface: name a concrete address")]
+    NotConcrete(IpAddr),
+    /// Anything else, such as too many open sockets.
+    #[error("the listener could not be opened")]
+    Other(#[source] io::Error),
+}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        // 10048, 10013 and 10049 on Windows; the standard library maps them to these kinds on both systems.
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is open")]
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse,
+            io::ErrorKind::PermissionDenied => Self::Refused,
+            io::ErrorKind::AddrNotAvailable => Self::AddressGone,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// Listens on one network address so that nobody else can listen there as well. The socket is non-blocking.
+///
+/// An IPv6 address takes IPv6 connections only. When somebody listens on a wildcard that covers the address, the answer
+/// is [`BindError::InUse`] on every system: Windows by itself would let us take that program's connections away.
+///
+/// # Errors
+/// See [`BindError`]; loopback and wildcard addresses are refused without asking the system.
+pub fn bind_exclusive(address: SocketAddr) -> Result<TcpListener, BindError> {
+    check_network_address(address.ip())?;
+    Ok(platform::bind(address, None)?)
+}
+
+/// As [`bind_exclusive`], with a fresh answer of [`super::listeners`] at hand: for many binds in a row, of which each
+/// would read the whole table on Windows.
+///
+/// # Errors
+/// See [`bind_exclusive`].
+pub fn bind_exclusive_among(address: SocketAddr, listeners: &[PortHolder]) -> Result<TcpListener, BindError> {
+    check_network_address(address.ip())?;
+    Ok(platform::bind(address, Some(listeners))?)
+}
+
+/// As [`bind_exclusive`], but loopback is allowed: for the companion's own control port, which lives on 127.0.0.1
+/// in the modes where Windows and the VM share it. Never for a forward.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind_control(address: SocketAddr) -> Result<TcpListener, BindError> {
+    if !is_unicast(address.ip()) {
+        return Err(BindError::NotConcrete(address.ip()));
+    }
+    Ok(platform::bind(address, None)?)
+}
+
+fn check_network_address(ip: IpAddr) -> Result<(), BindError> {
+    if is_unicast(ip) && !ip.is_loopback() && !interface::is_ipv6_link_local(ip) {
+        Ok(())
+    } else {
+        Err(BindError::NotConcrete(ip))
+    }
+}
+
+/// Whether the address can name one interface. IPv4 in IPv6 clothes cannot: such a socket would serve IPv4.
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn no_address_but_a_concrete_one_reaches_the_system() {
+        for address in [
+            "0.0.0.0",
+            "::",
+            "127.0.0.1",
+            "127.8.9.10",
+            "::1",
+            "::ffff:0.0.0.0",
+            "::ffff:127.0.0.1",
+            "::ffff:192.0.2.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "fe80::1",
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let error = bind_exclusive(SocketAddr::new(address, 0)).unwrap_err();
+            assert!(
+                matches!(error, BindError::NotConcrete(ip) if ip == address),
+                "{address}: {error:?}"
+            );
+            let error = bind_exclusive_among(SocketAddr::new(address, 0), &[]).unwrap_err();
+            assert!(
+                matches!(error, BindError::NotConcrete(ip) if ip == address),
+                "{address}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_control_port_may_be_loopback_but_no_wildcard() {
+        let socket = bind_control(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        assert!(socket.local_addr().unwrap().ip().is_loopback());
+
+        for address in ["0.0.0.0:0", "[::]:0"] {
+            assert!(matches!(
+                bind_control(address.parse().unwrap()),
+                Err(BindError::NotConcrete(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn the_listener_does_not_block() {
+        let socket = bind_control(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+
+        assert_eq!(socket.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_port_is_taken_once() {
+        let first = bind_control(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = first.local_addr().unwrap();
+
+        assert!(matches!(bind_control(address), Err(BindError::InUse)));
+
+        drop(first);
+        bind_control(address).unwrap();
+    }
+
+    #[test]
+    fn a_wildcard_listener_keeps_its_port() {
+        let holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+
+        assert!(matches!(
+            bind_control(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            Err(BindError::InUse)
+        ));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_gone() {
+        // TEST-NET-2: nobody's address.
+        let error = bind_exclusive("198.51.100.77:9000".parse().unwrap()).unwrap_err();
+
+        assert!(matches!(error, BindError::AddressGone), "{error:?}");
+    }
+
+    #[test]
+    fn every_text_stands_alone() {
+        for error in [
+            BindError::InUse,
+            BindError::Refused,
+            BindError::AddressGone,
+            BindError::NotConcrete(Ipv4Addr::UNSPECIFIED.into()),
+            BindError::Other(io::Error::other("secret of the source")),
+        ] {
+            let text = error.to_string();
+            assert!(text.len() > 20 && !text.contains("source"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Network interfaces as data, and the questions about them that need no system call.
+
+use std::net::IpAddr;
+
+/// A network interface ("adapter" on Windows) and the addresses on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// The name people know it by: `Ethernet`, `vEthernet (WSL)`, `eth0`. Users can change it on Windows.
+    pub name: String,
+    /// The driver's text on Windows; empty on Linux.
+    pub description: String,
+    /// The system's number for it. Not stable over reboots.
+    pub index: u32,
+    /// Whether it can carry traffic now: switched on and, where that applies, with a cable or peer.
+    pub up: bool,
+    /// Whether it is the machine talking to itself.
+    pub loopback: bool,
+    /// Its addresses in order, without IPv6 link-local ones.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// An address on an interface, with its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The bits that it shares with its neighbours on the link.
+    pub prefix_length: u8,
+    /// Whether a listener belongs on it. False while the system still probes for a duplicate (a bind would fail) or has
+    /// found one, when the address is about to expire, and for temporary IPv6 addresses: those exist so that
+    /// outgoing connections cannot be traced to this machine, and change daily; a service found there would defeat that.
+    pub preferred: bool,
+}
+
+/// The adapter that joins Windows to the WSL virtual machine in NAT mode, whose address is the default control address.
+///
+/// By text, because its GUID changes at each boot (microsoft/WSL#6731): driver `Hyper-V Virtual Ethernet Adapter`, name
+/// `vEthernet (WSL)` or `vEthernet (WSL (Hyper-V firewall))`. Ubuntu Pro for WSL finds it the same way. It
+/// does not exist before the VM's first start, and never on Linux. Of several, one that is up comes first.
+pub fn wsl_adapter(interfaces: &[Interface]) -> Option<&Interface> {
+    interfaces
+        .iter()
+        .filter(|i| {
+            i.description.contains("Hyper-V Virtual Ethernet Adapter") && i.name.contains("vEthernet (WSL")
+        })
+        .min_by_key(|i| !i.up)
+}
+
+/// The interface that carries this address.
+pub fn interface_of(interfaces: &[Interface], address: IpAddr) -> Option<&Interface> {
+    let address = address.to_canonical();
+    interfaces
+        .iter()
+        .find(|i| i.addresses.iter().any(|a| a.address == address))
+}
+
+/// Whether the address lies in one of the interface's own networks, that is, could be a neighbour on its link.
+pub fn same_subnet(interface: &Interface, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    interface.addresses.iter().any(|a| a.contains(address))
+}
+
+impl InterfaceAddress {
+    /// Whether `other` is in the same network. A prefix length of 0 names no network and contains nothing.
+    fn contains(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (1..=32).contains(&self.prefix_length)
+                    && (own.to_bits() ^ other.to_bits()) >> (32 - u32::from(self.prefix_length)) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (1..=128).contains(&self.prefix_length)
+                    && (own.to_bits() ^ other.to_bits()) >> (128 - u32::from(self.prefix_length)) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// fe80::/10: valid on one link only.
+pub(super) fn is_ipv6_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    const HYPER_V: &str = "Hyper-V Virtual Ethernet Adapter #2";
+
+    fn interface(name: &str, description: &str, up: bool, addresses: &[(&str, u8)]) -> Interface {
+        Interface {
+            name: name.into(),
+            description: description.into(),
+            index: 1,
+            up,
+            loopback: false,
+            addresses: addresses
+                .iter()
+                .map(|(a, p)| InterfaceAddress {
+                    address: a.parse().unwrap(),
+                    prefix_length: *p,
+                    preferred: true,
+                })
+                .collect(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_wsl_adapter_is_known_by_name_and_driver_together() {
+        let others = [
+            interface("Ethernet", "Intel(R) Ethernet", true, &[]),
+            interface(
+                "vEthernet (Default Switch)",
+                "Hyper-V Virtual Ethernet Adapter",
+                true,
+                &[],
+            ),
+            interface("vEthernet (WSL)", "Some driver", true, &[]),
+        ];
+        assert_eq!(wsl_adapter(&others), None);
+
+        for name in ["vEthernet (WSL)", "vEthernet (WSL (Hyper-V firewall))"] {
+            let mut interfaces = others.to_vec();
+            interfaces.push(interface(name, HYPER_V, true, &[]));
+            assert_eq!(wsl_adapter(&interfaces).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn a_wsl_adapter_that_is_up_comes_before_a_stale_one() {
+        let stale = interface("vEthernet (WSL)", HYPER_V, false, &[]);
+        let live = interface("vEthernet (WSL (Hyper-V firewall))", HYPER_V, true, &[]);
+
+        assert_eq!(wsl_adapter(&[stale.clone(), live.clone()]), Some(&live));
+        assert_eq!(wsl_adapter(std::slice::from_ref(&stale)), Some(&stale));
+    }
+
+    #[test]
+    fn an_address_leads_to_its_interface() {
+        let interfaces = [
+            interface("a", "", true, &[("192.0.2.1", 24)]),
+            interface("b", "", true, &[("198.51.100.1", 24), ("2001:db8::1", 64)]),
+        ];
+
+        assert_eq!(interface_of(&interfaces, ip("2001:db8::1")).unwrap().name, "b");
+        assert_eq!(
+            interface_of(&interfaces, ip("::ffff:192.0.2.1")).unwrap().name,
+            "a"
+        );
+        assert_eq!(interface_of(&interfaces, ip("192.0.2.2")), None);
+    }
+
+    #[test]
+    fn neighbours_share_the_prefix_and_the_family() {
+        let i = interface(
+            "a",
+            "",
+            true,
+            &[("172.20.0.1", 20), ("2001:db8::1", 64), ("203.0.113.9", 32)],
+        );
+
+        for neighbour in [
+            "172.20.15.255",
+            "::ffff:172.20.5.2",
+            "2001:db8::ffff",
+            "203.0.113.9",
+        ] {
+            assert!(same_subnet(&i, ip(neighbour)), "{neighbour}");
+        }
+        for stranger in ["172.20.16.0", "2001:db8:0:1::1", "203.0.113.8", "::ac14:1"] {
+            assert!(!same_subnet(&i, ip(stranger)), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_senseless_prefix_contains_nothing() {
+        for prefix in [0, 33, 255] {
+            assert!(!same_subnet(
+                &interface("a", "", true, &[("192.0.2.1", prefix)]),
+                ip("192.0.2.1")
+            ));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_matters_within_the_prefix_only(own: u32, prefix in 1_u8..=32, bit in 0_u32..32) {
+            let network = interface("a", "", true, &[(&Ipv4Addr::from(own).to_string(), prefix)]);
+            let other = Ipv4Addr::from(own ^ (1 << bit));
+
+            prop_assert_eq!(same_subnet(&network, other.into()), bit < 32 - u32::from(prefix));
+        }
+
+        #[test]
+        fn and_so_in_ipv6(own: u128, prefix in 1_u8..=128, bit in 0_u32..128) {
+            let own = own | (1 << 127); // never IPv4 in IPv6 clothes
+            let network = interface("a", "", true, &[(&Ipv6Addr::from(own).to_string(), prefix)]);
+            let other = Ipv6Addr::from(own ^ (1 << bit));
+            prop_assume!(other.to_ipv4_mapped().is_none());
+
+            prop_assert_eq!(same_subnet(&network, other.into()), bit < 128 - u32::from(prefix));
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The Linux side of `host/`: netlink for interfaces and hints, /proc for the listener table.
+//!
+//! The companion serves on Windows; this side carries development and tests, with the same behaviour.
+
+mod clock;
+mod interfaces;
+#[cfg(test)]
+mod namespace;
+mod netlink;
+mod socket;
+mod table;
+
+pub(super) use clock::time_awake;
+pub(super) use interfaces::interfaces;
+pub(super) use netlink::AddressHints;
+pub(super) use socket::{REFUSED, bind};
+pub(super) use table::{holders, listeners};

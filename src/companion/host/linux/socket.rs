@@ -1,0 +1,197 @@
+//! An exclusive listener. On Linux that is what every ordinary bind gives.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::host::holder::PortHolder;
+
+/// What to tell people about `EACCES`.
+pub(in crate::host) const REFUSED: &str = "the system refuses this port: ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another listen-port";
+
+/// The kernel cuts it to net.core.somaxconn (4096 by default).
+const BACKLOG: i32 = 4096;
+
+/// Binds and listens, non-blocking. The caller has checked that the address is concrete.
+///
+/// `SO_REUSEADDR` is there only so that connections in TIME_WAIT, left by a run that crashed, do not block the port for
+/// a minute. Unlike on Windows it shares nothing: two sockets that both set it may *bind* the same address, but the
+/// second `listen` fails, and a socket in LISTEN, on a wildcard too, makes the bind itself fail. So there is no need to look
+/// at the table of listeners first.
+pub(in crate::host) fn bind(
+    address: SocketAddr,
+    _listeners: Option<&[PortHolder]>,
+) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+    use crate::host::linux::namespace::{in_namespace, ip};
+    use crate::host::{BindError, bind_exclusive, owner_of};
+    use std::io::Read;
+    use std::net::{IpAddr, TcpStream};
+
+    const OWN: &str = "192.0.2.1:8000";
+    const OTHER: &str = "192.0.2.2:8000";
+    const OWN6: &str = "[2001:db8::1]:8000";
+
+    /// A namespace with two IPv4 addresses and one IPv6 address beside loopback's own. Any address of a subnet on
+    /// loopback would count as ours, hence the long prefixes.
+    fn with_addresses(test: impl FnOnce() + Send + 'static) {
+        in_namespace(|| {
+            ip("link set lo up");
+            ip("address add 192.0.2.1/32 dev lo");
+            ip("address add 192.0.2.2/32 dev lo");
+            ip("address add 2001:db8::1/128 dev lo nodad");
+            test();
+        });
+    }
+
+    #[expect(clippy::unwrap_in_result, reason = "the addresses are constants")]
+    fn exclusive(address: &str) -> Result<TcpListener, BindError> {
+        bind_exclusive(address.parse().unwrap())
+    }
+
+    /// A listener as a careless program makes it: `SO_REUSEADDR`, IPv4 too on `[::]`.
+    fn foreign(address: &str) -> TcpListener {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(1).unwrap();
+        socket.into()
+    }
+
+    #[test]
+    fn each_address_has_its_own_port() {
+        with_addresses(|| {
+            let _first = exclusive(OWN).unwrap();
+            let _second = exclusive(OTHER).unwrap();
+            let _third = exclusive(OWN6).unwrap();
+
+            assert!(matches!(exclusive(OWN), Err(BindError::InUse)));
+            assert!(matches!(exclusive(OWN6), Err(BindError::InUse)));
+        });
+    }
+
+    #[test]
+    fn a_listener_that_was_there_first_keeps_the_port() {
+        with_addresses(|| {
+            for (held, wanted) in [
+                (OWN, OWN),
+                ("0.0.0.0:8000", OWN),
+                ("[::]:8000", OWN),
+                ("[::]:8000", OWN6),
+            ] {
+                let holder = foreign(held);
+                assert!(
+                    matches!(exclusive(wanted), Err(BindError::InUse)),
+                    "{held} against {wanted}"
+                );
+                let owner = owner_of(wanted.parse().unwrap(), None).unwrap();
+                assert_eq!(
+                    (owner.address, owner.pid),
+                    (held.parse().unwrap(), Some(std::process::id()))
+                );
+                drop(holder);
+                exclusive(wanted).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn ipv4_wildcards_leave_ipv6_alone() {
+        with_addresses(|| {
+            let _holder = foreign("0.0.0.0:8000");
+
+            exclusive(OWN6).unwrap();
+        });
+    }
+
+    #[test]
+    fn nobody_joins_our_port() {
+        with_addresses(|| {
+            let _ours = exclusive(OWN).unwrap();
+
+            let thief = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            thief.set_reuse_address(true).unwrap();
+            thief.set_reuse_port(true).unwrap();
+            let address: SocketAddr = "0.0.0.0:8000".parse().unwrap();
+            let stolen = thief.bind(&address.into()).and_then(|()| thief.listen(1));
+
+            assert_eq!(stolen.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        });
+    }
+
+    #[test]
+    fn a_port_that_another_bound_but_does_not_serve_yet_goes_to_the_first_listener() {
+        with_addresses(|| {
+            let address: SocketAddr = OWN.parse().unwrap();
+            let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            waiting.set_reuse_address(true).unwrap();
+            waiting.bind(&address.into()).unwrap();
+
+            let _ours = exclusive(OWN).unwrap();
+
+            assert_eq!(waiting.listen(1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        });
+    }
+
+    #[test]
+    fn connections_in_time_wait_do_not_block_the_port() {
+        with_addresses(|| {
+            let listener = exclusive(OWN).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let mut client = TcpStream::connect(OWN).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            // Who closes first waits: our side must.
+            drop(accepted);
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            drop(client);
+            drop(listener);
+            let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+            assert!(
+                table.lines().any(|l| l.contains(":1F40 ") && l.contains(" 06 ")),
+                "no TIME_WAIT: {table}"
+            );
+
+            exclusive(OWN).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_listener_takes_its_own_family_only() {
+        with_addresses(|| {
+            let listener = exclusive(OWN6).unwrap();
+
+            assert!(socket2::SockRef::from(&listener).only_v6().unwrap());
+            assert_eq!(
+                listener.local_addr().unwrap().ip(),
+                "2001:db8::1".parse::<IpAddr>().unwrap()
+            );
+        });
+    }
+
+    #[test]
+    fn an_address_that_left_is_gone_and_can_come_back() {
+        with_addresses(|| {
+            ip("address del 192.0.2.2/32 dev lo");
+            assert!(matches!(exclusive(OTHER), Err(BindError::AddressGone)));
+
+            ip("address add 192.0.2.2/32 dev lo");
+            exclusive(OTHER).unwrap();
+        });
+    }
+}

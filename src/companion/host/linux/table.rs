@@ -1,0 +1,195 @@
+//! Listening sockets from /proc/net/tcp and tcp6, and their processes from /proc/PID/fd.
+//!
+//! Read through `thread-self`: `/proc/net` shows the network namespace of the main thread, which
+//! is another one for a thread that has moved.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use procfs::net::{TcpNetEntries, TcpState};
+use procfs::process::{FDTarget, Process, all_processes};
+use procfs::{FromReadSI, ProcError, current_system_info};
+
+use crate::host::holder::{PortHolder, clean_name};
+
+/// A row of the kernel's table.
+struct Row {
+    address: SocketAddr,
+    inode: u64,
+}
+
+/// All listeners, without their processes.
+pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
+    Ok(rows()?
+        .into_iter()
+        .map(|row| PortHolder {
+            address: row.address,
+            pid: None,
+            image: None,
+        })
+        .collect())
+}
+
+/// The listeners on one port, each with every process that has it open, as far as we may look into processes.
+pub(in crate::host) fn holders(port: u16) -> io::Result<Vec<PortHolder>> {
+    let rows: Vec<Row> = rows()?
+        .into_iter()
+        .filter(|row| row.address.port() == port)
+        .collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut owners: BTreeMap<u64, Vec<(u32, Option<String>)>> =
+        rows.iter().map(|row| (row.inode, Vec::new())).collect();
+    for process in all_processes().map_err(io::Error::other)?.flatten() {
+        // Processes of others, and those that end while we look, tell nothing.
+        let Ok(descriptors) = process.fd() else { continue };
+        for descriptor in descriptors.flatten() {
+            if let FDTarget::Socket(inode) = descriptor.target
+                && let Some(owners) = owners.get_mut(&inode)
+                && let Ok(pid) = u32::try_from(process.pid)
+                && !owners.iter().any(|(known, _)| *known == pid)
+            {
+                owners.push((pid, image(&process)));
+            }
+        }
+    }
+    let mut holders = Vec::new();
+    for Row { address, inode } in rows {
+        let owners = owners.get(&inode).map_or(&[][..], Vec::as_slice);
+        if owners.is_empty() {
+            holders.push(PortHolder {
+                address,
+                pid: None,
+                image: None,
+            });
+        }
+        for (pid, image) in owners {
+            holders.push(PortHolder {
+                address,
+                pid: Some(*pid),
+                image: image.clone(),
+            });
+        }
+    }
+    Ok(holders)
+}
+
+fn rows() -> io::Result<Vec<Row>> {
+    let mut rows = read("/proc/thread-self/net/tcp")?;
+    match read("/proc/thread-self/net/tcp6") {
+        Ok(more) => rows.extend(more),
+        // A kernel without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(rows)
+}
+
+fn read(file: &str) -> io::Result<Vec<Row>> {
+    let TcpNetEntries(entries) = TcpNetEntries::from_file(file, current_system_info()).map_err(into_io)?;
+    Ok(entries
+        .into_iter()
+        .filter(|entry| entry.state == TcpState::Listen)
+        .map(|entry| {
+            let ip = entry.local_address.ip().to_canonical();
+            Row {
+                address: SocketAddr::new(ip, entry.local_address.port()),
+                inode: entry.inode,
+            }
+        })
+        .collect())
+}
+
+fn into_io(error: ProcError) -> io::Error {
+    match error {
+        ProcError::NotFound(_) => io::ErrorKind::NotFound.into(),
+        ProcError::Io(error, _) => error,
+        other @ (ProcError::PermissionDenied(_)
+        | ProcError::Incomplete(_)
+        | ProcError::Other(_)
+        | ProcError::InternalError(_)) => io::Error::other(other),
+    }
+}
+
+/// The program's file name, which a process cannot choose as freely as its `comm`; that one where the file is hidden.
+fn image(process: &Process) -> Option<String> {
+    let name = match process.exe() {
+        Ok(path) => {
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            // What the kernel appends when the file was replaced by an update.
+            name.strip_suffix(" (deleted)")
+                .map_or(name.clone(), str::to_owned)
+        }
+        Err(_) => process.stat().ok()?.comm,
+    };
+    Some(clean_name(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use crate::host::linux::namespace::{in_namespace, ip};
+    use crate::host::{listeners, owner_of};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn the_owner_has_a_pid_and_a_name() {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let own = std::env::current_exe().unwrap();
+
+        let owner = owner_of(socket.local_addr().unwrap(), None).unwrap();
+
+        assert_eq!(owner.pid, Some(std::process::id()));
+        let name = owner.image.unwrap();
+        assert!(
+            own.file_name().unwrap().to_str().unwrap().starts_with(&name),
+            "{name}"
+        );
+    }
+
+    #[test]
+    fn a_process_can_be_left_out_and_its_companions_remain() {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        let own = Some(std::process::id());
+        assert_eq!(owner_of(address, own), None);
+
+        let shared = OwnedFd::from(socket.try_clone().unwrap());
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(shared))
+            .spawn()
+            .unwrap();
+        let owner = owner_of(address, own);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let owner = owner.unwrap();
+        assert_eq!(owner.pid, Some(child.id()));
+        // Some systems have one program for all small tools.
+        assert!(owner.image.is_some());
+    }
+
+    #[test]
+    fn a_moved_thread_sees_its_own_namespace() {
+        let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = outside.local_addr().unwrap();
+        in_namespace(move || {
+            assert_eq!(owner_of(address, None), None);
+            assert_eq!(listeners().unwrap(), []);
+
+            ip("link set lo up");
+            let _inside = TcpListener::bind("[::]:8000").unwrap();
+            let _mapped = TcpListener::bind("[::ffff:127.0.0.1]:8001").unwrap();
+            let seen: Vec<SocketAddr> = listeners().unwrap().into_iter().map(|l| l.address).collect();
+            assert_eq!(
+                seen,
+                ["127.0.0.1:8001".parse().unwrap(), "[::]:8000".parse().unwrap()]
+            );
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! What the companion knows of the machine it runs on: addresses, who listens where, a clock that ignores sleep, and
+//! the one way in which it may open a port.
+//!
+//! This page is the whole interface. The types and everything that can be decided without asking the system live in
+//! the modules beside it; `linux/` and `windows/` answer the questions, with the same signatures. Nothing here knows
+//! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`].
+
+mod awake;
+mod bind;
+mod changes;
+mod holder;
+mod interface;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
+
+use std::io;
+use std::net::SocketAddr;
+
+#[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub use awake::{Awake, awake};
+pub use bind::{BindError, bind_control, bind_exclusive, bind_exclusive_among};
+pub use changes::{ChangeWatch, POLL, watch_changes};
+pub use holder::{PortHolder, holder_of};
+pub use interface::{Interface, InterfaceAddress, interface_of, same_subnet, wsl_adapter};
+
+/// The network interfaces of this machine, by index, each with its addresses in order.
+///
+/// IPv6 link-local addresses are left out: they mean nothing without a zone, which neither a forward nor a browser's
+/// address bar can carry, and every interface has one, so each port would cost another socket that nobody reaches.
+///
+/// # Errors
+/// When the system does not give out the list (`GetAdaptersAddresses`, or a netlink dump on Linux).
+pub fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut interfaces = platform::interfaces()?;
+    for interface in &mut interfaces {
+        interface
+            .addresses
+            .retain(|a| !interface::is_ipv6_link_local(a.address));
+        interface.addresses.sort();
+        interface.addresses.dedup_by_key(|a| a.address);
+    }
+    interfaces.sort_by(|a, b| (a.index, &a.name).cmp(&(b.index, &b.name)));
+    Ok(interfaces)
+}
+
+/// Every listening TCP socket of this machine, in order of address and port.
+///
+/// Cheap enough to ask before a round of binds ([`bind_exclusive_among`]). On Windows each row names its process; on Linux `pid` and `image` stay
+/// empty, because the kernel's table has only inodes and the search through /proc costs more than the table itself:
+/// ask [`owner_of`] about the one port that matters.
+///
+/// # Errors
+/// When the system does not give out its table.
+pub fn listeners() -> io::Result<Vec<PortHolder>> {
+    let mut listeners = platform::listeners()?;
+    listeners.sort();
+    listeners.dedup();
+    Ok(listeners)
+}
+
+/// Who already listens on this address and port, or on a wildcard that covers it: for the report of a conflict.
+///
+/// `except` leaves out one process, usually `Some(std::process::id())`. The answer is a snapshot and best effort:
+/// `None` means that nobody was seen, not that a bind will succeed. On Linux this walks /proc, so call it
+/// when a bind has failed rather than before each one.
+pub fn owner_of(address: SocketAddr, except: Option<u32>) -> Option<PortHolder> {
+    let mut holders = match platform::holders(address.port()) {
+        Ok(holders) => holders,
+        Err(error) => {
+            tracing::debug!(%address, %error, "the listener table cannot be read");
+            return None;
+        }
+    };
+    holders.retain(|h| except.is_none() || h.pid != except);
+    holders.sort();
+    holder_of(&holders, address).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn loopback_is_found_and_marked() {
+        let interfaces = interfaces().unwrap();
+
+        let lo = interface_of(&interfaces, Ipv4Addr::LOCALHOST.into()).unwrap();
+        assert!(lo.loopback);
+        assert!(!lo.name.is_empty());
+        assert!(
+            lo.addresses
+                .iter()
+                .any(|a| a.address == Ipv4Addr::LOCALHOST && a.prefix_length == 8)
+        );
+    }
+
+    #[test]
+    fn two_looks_at_an_unchanged_machine_agree() {
+        assert_eq!(interfaces().unwrap(), interfaces().unwrap());
+    }
+
+    #[test]
+    fn a_listener_is_in_the_table_and_leaves_it() {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+
+        assert!(listeners().unwrap().iter().any(|l| l.address == address));
+        assert_eq!(owner_of(address, None).unwrap().address, address);
+
+        drop(socket);
+        assert!(!listeners().unwrap().iter().any(|l| l.address == address));
+        assert_eq!(owner_of(address, None), None);
+    }
+
+    #[test]
+    fn a_wildcard_listener_owns_each_address() {
+        let socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+
+        let owner = owner_of(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None).unwrap();
+
+        assert_eq!(owner.address, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
+}

@@ -1,0 +1,17 @@
+//! The Windows side of `host/`. Every unsafe call of this room is below here, one file per part of the system.
+//!
+//! Written against Microsoft's documentation and tested under Wine, which differs in places that the files name.
+
+mod adapters;
+mod clock;
+mod notify;
+mod socket;
+mod table;
+#[cfg(test)]
+mod wine;
+
+pub(super) use adapters::interfaces;
+pub(super) use clock::time_awake;
+pub(super) use notify::AddressHints;
+pub(super) use socket::{REFUSED, bind};
+pub(super) use table::{holders, listeners};
