@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Owner;
-use super::processes::{Holder, Holders, OpenProcess, Process, Processes};
+use super::processes::{Holder, OpenProcess, Process, Processes, Walk};
 use super::users::Users;
 use crate::listeners::Socket;
 
@@ -40,6 +40,7 @@ pub struct Attributor {
     users: Users,
     known: BTreeMap<Key, Known>,
     verified: Option<Instant>,
+    warned: bool,
 }
 
 /// What has to stay the same for an owner to stay the owner.
@@ -86,6 +87,7 @@ impl Attributor {
             users: Users::new(passwd),
             known: BTreeMap::new(),
             verified: None,
+            warned: false,
         })
     }
 
@@ -161,14 +163,29 @@ impl Attributor {
             .filter(|inode| *inode != 0)
             .collect();
         let found = self.processes.holders_of(&wanted);
-        if let Err(error) = &found {
-            tracing::warn!(%error, "cannot look for the owners of listeners in /proc, trying again");
+        match &found {
+            Ok(walk) => self.warn_once(walk.hidden),
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for the owners of listeners in /proc, trying again")
+            }
         }
         for (key, known) in &mut self.known {
-            if let Ok(found) = &found {
-                known.holders = sorted_holders(found, key.inode);
+            if let Ok(walk) = &found {
+                known.holders = sorted_holders(walk, key.inode);
             }
             known.plan_next_look(now);
+        }
+    }
+
+    /// Sockets of processes that are hidden from us look foreign: that must not stay a riddle.
+    fn warn_once(&mut self, hidden: usize) {
+        if hidden > 0 && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                hidden,
+                "may not look into some processes, their listeners count as foreign: \
+                 this needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            );
         }
     }
 
@@ -223,8 +240,8 @@ impl Known {
 }
 
 /// Oldest first, init last.
-fn sorted_holders(found: &Holders, inode: u64) -> Vec<Holder> {
-    let mut holders = found.get(&inode).cloned().unwrap_or_default();
+fn sorted_holders(walk: &Walk, inode: u64) -> Vec<Holder> {
+    let mut holders = walk.holders.get(&inode).cloned().unwrap_or_default();
     holders.sort_by_key(|Holder { process, .. }| (process.pid == INIT, process.start_time, process.pid));
     holders
 }

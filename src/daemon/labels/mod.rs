@@ -121,7 +121,8 @@ pub fn labels_of(socket: &Socket, owner: Option<&Owner>) -> Labels {
     labels.insert("port", socket.address.port().to_string());
     labels.insert("bind", bind(socket));
     if let Some(owner) = owner {
-        for holder in &owner.holders {
+        // A program can give itself an empty name.
+        for holder in owner.holders.iter().filter(|holder| !holder.name.is_empty()) {
             labels.insert("process", holder.name.as_str());
         }
         for exe in owner.holders.iter().filter_map(|holder| holder.exe.as_deref()) {

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
@@ -45,8 +46,14 @@ pub(super) struct Holder {
     pub(super) link: String,
 }
 
-/// Every holder of every wanted socket inode.
-pub(super) type Holders = BTreeMap<u64, Vec<Holder>>;
+/// What one walk through /proc found.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Every holder of every wanted socket inode.
+    pub(super) holders: BTreeMap<u64, Vec<Holder>>,
+    /// How many processes could not be looked into although they were there. Their sockets look foreign.
+    pub(super) hidden: usize,
+}
 
 /// The processes below one /proc.
 #[derive(Debug)]
@@ -67,8 +74,8 @@ impl Processes {
     ///
     /// # Errors
     /// When /proc itself cannot be listed. Processes that end, or that we may not look into, are skipped.
-    pub(super) fn holders_of(&self, wanted: &BTreeSet<u64>) -> io::Result<Holders> {
-        let mut holders = Holders::new();
+    pub(super) fn holders_of(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
+        let mut walk = Walk::default();
         for entry in Dir::openat(&self.proc, ".", FOLDER, Mode::empty())? {
             let entry = entry?;
             let Some(pid) = number(entry.file_name()) else {
@@ -77,7 +84,13 @@ impl Processes {
             let Some(open) = self.process(pid) else {
                 continue;
             };
-            let mut links = open.links_to(wanted);
+            let mut links = BTreeMap::new();
+            if open
+                .links_to(wanted, &mut links)
+                .is_err_and(|errno| !is_gone(errno))
+            {
+                walk.hidden += 1;
+            }
             if links.is_empty() {
                 continue;
             }
@@ -91,10 +104,10 @@ impl Processes {
                     process: process.clone(),
                     link,
                 };
-                holders.entry(inode).or_default().push(holder);
+                walk.holders.entry(inode).or_default().push(holder);
             }
         }
-        Ok(holders)
+        Ok(walk)
     }
 
     /// Opens a process; `None` when it is gone.
@@ -134,50 +147,50 @@ impl OpenProcess {
         readlinkat(&self.folder, link).is_ok_and(|target| socket_inode(target.as_bytes()) == Some(inode))
     }
 
-    /// The first link to each wanted socket.
-    fn links_to(&self, wanted: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-        let mut links = BTreeMap::new();
-        if self.links_below("fd", wanted, &mut links) > 0 {
-            return links;
+    /// Adds the first link to each wanted socket.
+    fn links_to(&self, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> nix::Result<()> {
+        if self.links_below("fd", wanted, links)? > 0 {
+            return Ok(());
         }
         // When the first thread has ended, /proc/PID/fd is empty while the other threads keep the files open.
-        let Ok(mut tasks) = Dir::openat(&self.folder, "task", FOLDER, Mode::empty()) else {
-            return links;
-        };
+        let mut tasks = Dir::openat(&self.folder, "task", FOLDER, Mode::empty())?;
         let threads = tasks
             .iter()
             .flatten()
             .filter_map(|entry| number(entry.file_name()));
         for thread in threads.filter(|thread| *thread != self.pid) {
-            if self.links_below(&format!("task/{thread}/fd"), wanted, &mut links) > 0 {
+            if self.links_below(&format!("task/{thread}/fd"), wanted, links)? > 0 {
                 break;
             }
         }
-        links
+        Ok(())
     }
 
-    /// Adds the wanted links of one folder; how many descriptors the folder has.
-    fn links_below(&self, folder: &str, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> usize {
-        let Ok(mut entries) = Dir::openat(&self.folder, folder, FOLDER, Mode::empty()) else {
-            return 0;
-        };
-        let Ok(handle) = openat(&self.folder, folder, FOLDER, Mode::empty()) else {
-            return 0;
-        };
+    /// Adds the wanted links of one folder; how many descriptors the folder has. A descriptor that was closed in
+    /// between is no error, one that we may not look at is.
+    fn links_below(
+        &self,
+        folder: &str,
+        wanted: &BTreeSet<u64>,
+        links: &mut BTreeMap<u64, String>,
+    ) -> nix::Result<usize> {
+        let handle = openat(&self.folder, folder, FOLDER, Mode::empty())?;
         let mut count = 0;
-        for entry in entries.iter().flatten() {
+        for entry in Dir::openat(&handle, ".", FOLDER, Mode::empty())?.iter().flatten() {
             let Some(fd) = number(entry.file_name()) else {
                 continue;
             };
             count += 1;
-            let Ok(target) = readlinkat(&handle, entry.file_name()) else {
-                continue;
+            let target = match readlinkat(&handle, entry.file_name()) {
+                Ok(target) => target,
+                Err(errno) if is_gone(errno) => continue,
+                Err(errno) => return Err(errno),
             };
             if let Some(inode) = socket_inode(target.as_bytes()).filter(|inode| wanted.contains(inode)) {
                 links.entry(inode).or_insert_with(|| format!("{folder}/{fd}"));
             }
         }
-        count
+        Ok(count)
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -186,6 +199,11 @@ impl OpenProcess {
         file.take(FILE_LIMIT).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
+}
+
+/// The process or descriptor ended while we looked.
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ESRCH)
 }
 
 fn number(name: &CStr) -> Option<i32> {
@@ -207,6 +225,11 @@ fn start_time(stat: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -224,5 +247,27 @@ mod tests {
         assert_eq!(socket_inode(b"/tmp/socket:[4242]"), None);
         assert_eq!(socket_inode(b"pipe:[4242]"), None);
         assert_eq!(socket_inode(b"socket:[]"), None);
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_into_is_counted_and_the_others_still_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let closed = folder.path().join("100");
+        let open = folder.path().join("200");
+        fs::create_dir_all(&closed).unwrap();
+        fs::write(closed.join("fd"), "not a folder").unwrap();
+        fs::create_dir_all(open.join("fd")).unwrap();
+        fs::write(open.join("stat"), format!("200 (a) S {}7", "0 ".repeat(18))).unwrap();
+        fs::write(open.join("comm"), "a\n").unwrap();
+        symlink("socket:[5]", open.join("fd/3")).unwrap();
+
+        let walk = Processes::open(folder.path())
+            .unwrap()
+            .holders_of(&BTreeSet::from([5]))
+            .unwrap();
+
+        assert_eq!(walk.hidden, 1);
+        assert_eq!(walk.holders[&5][0].process.pid, 200);
+        assert_eq!(walk.holders[&5][0].link, "fd/3");
     }
 }

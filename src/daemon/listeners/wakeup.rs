@@ -121,7 +121,7 @@ impl Ringer {
     }
 
     /// Asks the sleeper to end. Every later wait answers [`Wake::Stop`] at once.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.ring();
     }
