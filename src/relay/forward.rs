@@ -1,0 +1,151 @@
+//! What the listeners and connections of one forward have in common: where it leads, what it counts, who it admits.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::budget::{Budget, Slot};
+use crate::connection;
+use crate::gate::Gate;
+use crate::pump::Traffic;
+
+/// What a forward has done since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections that are live now.
+    pub connections: usize,
+    /// Clients taken on, in total: those within the limits, whether or not the service could be reached.
+    pub accepted: u64,
+    /// Clients turned away by a limit.
+    pub refused_by_limit: u64,
+    /// Clients turned away because they were this program itself.
+    pub refused_loops: u64,
+    /// Clients whose service refused, did not answer in time or may not be dialled.
+    pub dial_failures: u64,
+    /// Bytes carried from clients to the service: those handed to the service's socket.
+    pub bytes_in: u64,
+    /// Bytes carried from the service to clients: those handed to a client's socket.
+    pub bytes_out: u64,
+}
+
+/// The counters that count clients.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused_by_limit: AtomicU64,
+    pub(crate) refused_loops: AtomicU64,
+    pub(crate) dial_failures: AtomicU64,
+}
+
+/// Where new connections go, and what ends those that went there.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) target: SocketAddr,
+    pub(crate) cut: CancellationToken,
+}
+
+/// The shared side of a [`crate::Forwarder`]. Its connections keep it alive.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) tally: Tally,
+    pub(crate) traffic: Traffic,
+    route: Mutex<Route>,
+    live: Arc<watch::Sender<usize>>,
+}
+
+impl Forward {
+    pub(crate) fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self {
+            gate,
+            budget,
+            tally: Tally::default(),
+            traffic: Traffic::default(),
+            route: Mutex::new(Route {
+                target,
+                cut: CancellationToken::new(),
+            }),
+            live: Arc::new(watch::Sender::new(0)),
+        })
+    }
+
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.lock_route().target
+    }
+
+    /// Sends new connections to `target` and ends all others.
+    pub(crate) fn retarget(&self, target: SocketAddr) {
+        let former = std::mem::replace(
+            &mut *self.lock_route(),
+            Route {
+                target,
+                cut: CancellationToken::new(),
+            },
+        );
+        former.cut.cancel();
+    }
+
+    /// Ends all connections; new ones are welcome.
+    pub(crate) fn cut(&self) {
+        let former = std::mem::take(&mut self.lock_route().cut);
+        former.cancel();
+    }
+
+    /// Returns when no connection is left.
+    pub(crate) async fn deserted(&self) {
+        let mut live = self.live.subscribe();
+        // It fails only once the sender is gone, and that is ours.
+        let _zero = live.wait_for(|live| *live == 0).await;
+    }
+
+    /// Takes on one client or resets it. Never waits: the connection runs on a task of its own.
+    pub(crate) fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr) {
+        if let Err(error) = connection::prepare(&client) {
+            tracing::debug!(%peer, %error, "a client's socket took no options");
+        }
+        if self.budget.outbound().contains(peer) {
+            self.tally.refused_loops.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, target = %self.target(), "a forward leads back to itself; client reset");
+            return;
+        }
+        let Some(slot) = Slot::take(&self.budget, &self.live) else {
+            self.tally.refused_by_limit.fetch_add(1, Ordering::Relaxed);
+            self.report_limit(peer);
+            return;
+        };
+        self.tally.accepted.fetch_add(1, Ordering::Relaxed);
+        let route = self.lock_route().clone();
+        tokio::spawn(connection::serve(Arc::clone(self), slot, client, peer, route));
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            connections: *self.live.borrow(),
+            accepted: read(&self.tally.accepted),
+            refused_by_limit: read(&self.tally.refused_by_limit),
+            refused_loops: read(&self.tally.refused_loops),
+            dial_failures: read(&self.tally.dial_failures),
+            bytes_in: read(&self.traffic.inward),
+            bytes_out: read(&self.traffic.outward),
+        }
+    }
+
+    fn report_limit(&self, peer: SocketAddr) {
+        let (target, live, total) = (self.target(), *self.live.borrow(), self.budget.connections());
+        if self.budget.warn_of_limit() {
+            tracing::warn!(%peer, %target, live, total, "too many connections; new clients are reset");
+        } else {
+            tracing::debug!(%peer, %target, live, total, "too many connections; client reset");
+        }
+    }
+
+    fn lock_route(&self) -> MutexGuard<'_, Route> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,175 @@
+//! One forward as its owner handles it: give it listeners, take them away, send it elsewhere, end it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::accept;
+use crate::budget::Budget;
+use crate::forward::{Counters, Forward};
+use crate::gate::Gate;
+
+/// What becomes of live connections when their forward ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// They go on until they end by themselves, and count in the [`Budget`] until then.
+    Drain,
+    /// They are reset.
+    Cut,
+}
+
+/// A listener that could not be taken on. It is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The system did not tell the socket's address.
+    #[error("the listening socket has no usable address")]
+    Address(#[source] io::Error),
+    /// The runtime could not watch the socket.
+    #[error("cannot watch the listening socket at {address}")]
+    Watch {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The forward has another listener at the same address.
+    #[error("the forward already listens at {0}")]
+    Duplicate(SocketAddr),
+}
+
+/// One forward: its target, its live connections, its counters. Listeners come and go.
+///
+/// Dropping it leaves nothing open: listeners close and connections are reset, both as soon as the runtime comes to it.
+/// [`Forwarder::close`] waits for that, and can leave the connections alone.
+#[derive(Debug)]
+pub struct Forwarder {
+    forward: Arc<Forward>,
+    listeners: BTreeMap<SocketAddr, Listener>,
+    at_drop: Connections,
+}
+
+#[derive(Debug)]
+struct Listener {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Forwarder {
+    /// A forward to `target` without listeners.
+    #[must_use]
+    pub fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>) -> Self {
+        Self {
+            forward: Forward::new(target, gate, budget),
+            listeners: BTreeMap::new(),
+            at_drop: Connections::Cut,
+        }
+    }
+
+    /// Accepts clients at `listener` from now on, and returns its address. The socket must be bound and listening.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub fn listen(&mut self, listener: std::net::TcpListener) -> Result<SocketAddr, ListenError> {
+        let address = listener.local_addr().map_err(ListenError::Address)?;
+        if self.listeners.contains_key(&address) {
+            return Err(ListenError::Duplicate(address));
+        }
+        // Tokio panics at a blocking socket; saying it twice costs nothing.
+        let watched = listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener));
+        let listener = watched.map_err(|source| ListenError::Watch { address, source })?;
+
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(accept(listener, address, Arc::clone(&self.forward), stop.clone()));
+        self.listeners.insert(address, Listener { stop, task });
+        Ok(address)
+    }
+
+    /// Closes the listener at `address`, if there is one; the port is free when this returns. Connections accepted
+    /// there live on: a service may well close its own listener after the first client.
+    pub async fn unlisten(&mut self, address: SocketAddr) {
+        if let Some(listener) = self.listeners.remove(&address) {
+            listener.stop.cancel();
+            ended(listener).await;
+        }
+    }
+
+    /// The addresses at which clients are accepted.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.keys().copied()
+    }
+
+    /// Where new connections go.
+    #[must_use]
+    pub fn target(&self) -> SocketAddr {
+        self.forward.target()
+    }
+
+    /// Sends new connections to `target`. Those to a former target are reset, as what they talked to is not there any
+    /// more; the same target again changes nothing.
+    pub fn retarget(&mut self, target: SocketAddr) {
+        if target != self.target() {
+            self.forward.retarget(target);
+        }
+    }
+
+    /// Resets every live connection, on both sides. Listeners stay.
+    pub fn cut(&self) {
+        self.forward.cut();
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.forward.counters()
+    }
+
+    /// Ends the forward. All its ports are free when this returns; with [`Connections::Cut`], all its connections are
+    /// gone too.
+    pub async fn close(mut self, connections: Connections) {
+        self.at_drop = connections;
+        let listeners = std::mem::take(&mut self.listeners);
+        for listener in listeners.values() {
+            listener.stop.cancel();
+        }
+        for listener in listeners.into_values() {
+            ended(listener).await;
+        }
+        match connections {
+            Connections::Drain => {}
+            Connections::Cut => {
+                self.forward.cut();
+                self.forward.deserted().await;
+            }
+        }
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        for listener in self.listeners.values() {
+            listener.stop.cancel();
+        }
+        match self.at_drop {
+            Connections::Drain => {}
+            Connections::Cut => self.forward.cut(),
+        }
+    }
+}
+
+/// Waits for the accepting task, which owns the socket.
+async fn ended(listener: Listener) {
+    if let Err(error) = listener.task.await {
+        tracing::error!(%error, "the task of a listener failed; its port is closed");
+    }
+}

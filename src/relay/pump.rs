@@ -1,0 +1,160 @@
+//! Carries the bytes of one connection, both ways, until both sides have said all they had to say or one is gone.
+//! It neither dials nor closes: it tells how the connection ended, and the caller acts on it.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a direction reads at once. It holds such a buffer only while bytes are there, so idle connections cost none.
+const BUFFER: usize = 8 * 1024;
+/// Buffers that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
+const BURST: usize = 16;
+/// How often a side that has nothing more to say is asked whether it was reset, where no event tells.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both directions came to their end, and both sides know.
+    Complete,
+    /// One side is gone; the other is to learn it by a reset.
+    Reset,
+}
+
+/// Why a direction stopped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// Nothing more can be delivered either way.
+    AtOnce,
+    /// The sink is gone, but what it said before is still to be read and delivered.
+    SinkGone,
+}
+
+/// Bytes handed to the other side's socket; counted as they go, so the count is right however the connection ends.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Client to service.
+    pub(crate) inward: AtomicU64,
+    /// Service to client.
+    pub(crate) outward: AtomicU64,
+}
+
+/// Carries everything between `client` and `service`.
+///
+/// There is no idle limit, also not when one side has finished: the answer to a request may take minutes.
+pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic) -> End {
+    let mut inward = pin!(carry(client, service, &traffic.inward));
+    let mut outward = pin!(carry(service, client, &traffic.outward));
+
+    let (first, rest, finished) = tokio::select! {
+        first = &mut inward => (first, outward, client),
+        first = &mut outward => (first, inward, service),
+    };
+    match first {
+        Ok(()) => tokio::select! {
+            biased;
+            second = rest => second.map_or(End::Reset, |()| End::Complete),
+            () = reset(finished) => End::Reset,
+        },
+        Err(Broken::AtOnce) => End::Reset,
+        Err(Broken::SinkGone) => {
+            // A service that answers early and closes, with the request half read, resets: the answer still counts.
+            // Its socket is dead, so this direction ends once it is read out.
+            let _ended = rest.await;
+            End::Reset
+        }
+    }
+}
+
+/// One direction: reads to the end of `source`, then ends `sink`.
+async fn carry(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<(), Broken> {
+    loop {
+        source.readable().await.map_err(|_gone| Broken::AtOnce)?;
+        if carry_burst(source, sink, count).await? {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    SockRef::from(sink)
+        .shutdown(Shutdown::Write)
+        .map_err(|error| broken_sink(&error))
+}
+
+/// Carries what is there, but not for too long. Returns whether the source has come to its end.
+async fn carry_burst(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<bool, Broken> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    for _ in 0..BURST {
+        buffer.clear();
+        match source.try_read_buf(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(_) => write_all(sink, &buffer, count).await?,
+            Err(error) if is_transient(&error) => break,
+            Err(_) => return Err(Broken::AtOnce),
+        }
+    }
+    Ok(false)
+}
+
+async fn write_all(sink: &TcpStream, mut bytes: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+    while !bytes.is_empty() {
+        match sink.try_write(bytes) {
+            Ok(written) => {
+                count.fetch_add(written as u64, Ordering::Relaxed);
+                bytes = &bytes[written..];
+            }
+            Err(error) if is_transient(&error) => {
+                sink.writable().await.map_err(|_gone| Broken::AtOnce)?;
+            }
+            Err(error) => return Err(broken_sink(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Only a sink that is surely dead may be read out: the read of a living one would wait.
+fn broken_sink(error: &io::Error) -> Broken {
+    let surely_dead = matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
+    );
+    if surely_dead {
+        Broken::SinkGone
+    } else {
+        Broken::AtOnce
+    }
+}
+
+/// Waits until `stream`, which was read to its end, is reset. Reading would not tell any more.
+async fn reset(stream: &TcpStream) {
+    loop {
+        tokio::select! {
+            _ = stream.ready(Interest::ERROR) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        // Windows reports an abort as "write side closed" and not as an error (mio 1.2, sys/windows/event.rs).
+        let closed = tokio::select! {
+            biased;
+            ready = stream.ready(Interest::WRITABLE) => ready.map_or(true, |ready| ready.is_write_closed()),
+            () = std::future::ready(()) => false,
+        };
+        if closed {
+            return;
+        }
+    }
+}
