@@ -121,6 +121,12 @@ pub fn terminal_width() -> Option<u16> {
     terminal_size::terminal_size_of(stdout).map(|(width, _)| width.0)
 }
 
+/// Whether stderr is a terminal, and so may be coloured.
+#[must_use]
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 fn write_to(writer: &mut impl Write, text: &str) -> io::Result<()> {
     match writer.write_all(text.as_bytes()).and_then(|()| writer.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -6,3 +6,4 @@ pub mod labels;
 pub mod listeners;
 pub mod network;
 pub mod observe;
+pub mod policy;

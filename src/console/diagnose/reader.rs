@@ -84,7 +84,7 @@ impl<'d> Table<'d> {
         if let DeValue::String(text) = value.get_ref() {
             return Some(Spanned::new(span, text.clone().into_owned()));
         }
-        self.wrong_type(key, &value, "a string", &format!("{key} = \"…\""));
+        self.wrong_type(key, &value, "a string", &format!("write {key} = \"…\""));
         None
     }
 
@@ -96,7 +96,7 @@ impl<'d> Table<'d> {
                 key,
                 &value,
                 "an array of strings",
-                &format!("{key} = [\"…\", \"…\"]"),
+                &format!("write {key} = [\"…\", \"…\"]"),
             );
             return None;
         };
@@ -105,7 +105,12 @@ impl<'d> Table<'d> {
             if let DeValue::String(text) = element.get_ref() {
                 strings.push(Spanned::new(element.span(), text.clone().into_owned()));
             } else {
-                self.wrong_type(key, element, "only strings", &format!("{key} = [\"…\", \"…\"]"));
+                self.wrong_type(
+                    key,
+                    element,
+                    "only strings",
+                    &format!("write {key} = [\"…\", \"…\"]"),
+                );
             }
         }
         Some(strings)
@@ -116,7 +121,12 @@ impl<'d> Table<'d> {
         let value = self.take(key)?;
         let span = value.span();
         let DeValue::Integer(written) = value.get_ref() else {
-            self.wrong_type(key, &value, "an integer", &format!("{key} = {}", range.start()));
+            self.wrong_type(
+                key,
+                &value,
+                "an integer",
+                &format!("write {key} = {}", range.start()),
+            );
             return None;
         };
         let number = i64::from_str_radix(written.as_str(), written.radix()).ok();
@@ -137,25 +147,29 @@ impl<'d> Table<'d> {
         if let DeValue::Boolean(truth) = value.get_ref() {
             return Some(Spanned::new(value.span(), *truth));
         }
-        self.wrong_type(key, &value, "true or false", &format!("{key} = true"));
+        self.wrong_type(key, &value, "true or false", &format!("write {key} = true"));
         None
     }
 
     /// Takes a string that must be one of `choices`.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<Spanned<T>> {
-        let written = self.string(key)?;
-        if let Some((_, chosen)) = choices.iter().find(|(name, _)| name == written.get_ref()) {
-            return Some(Spanned::new(written.span(), *chosen));
-        }
+        let value = self.take(key)?;
         let allowed: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        let allowed = allowed.join(", ");
-        let hint = match nearest(written.get_ref(), choices.iter().map(|(name, _)| *name)) {
-            Some(meant) => format!("did you mean \"{meant}\"? allowed: {allowed}"),
-            None => format!("allowed: {allowed}"),
+        let allowed = format!("allowed: {}", allowed.join(", "));
+        let DeValue::String(written) = value.get_ref() else {
+            self.wrong_type(key, &value, "a string", &allowed);
+            return None;
+        };
+        if let Some((_, chosen)) = choices.iter().find(|(name, _)| name == written) {
+            return Some(Spanned::new(value.span(), *chosen));
+        }
+        let hint = match nearest(written, choices.iter().map(|(name, _)| *name)) {
+            Some(meant) => format!("did you mean \"{meant}\"? {allowed}"),
+            None => allowed,
         };
         self.problem(
-            written.span(),
-            format!("`{}` is no value of `{key}`", written.get_ref()),
+            value.span(),
+            format!("`{written}` is no value of `{key}`"),
             Some(hint),
         );
         None
@@ -188,7 +202,7 @@ impl<'d> Table<'d> {
         if let DeValue::Table(entries) = value.get_ref() {
             return Some(self.inner(format!(" in [{key}]"), span, entries.clone()));
         }
-        self.wrong_type(key, &value, "a table", &format!("a section [{key}]"));
+        self.wrong_type(key, &value, "a table", &format!("write a section [{key}]"));
         None
     }
 
@@ -199,7 +213,12 @@ impl<'d> Table<'d> {
         };
         let span = value.span();
         let DeValue::Array(elements) = value.get_ref() else {
-            self.wrong_type(key, &value, "an array of tables", &format!("sections [[{key}]]"));
+            self.wrong_type(
+                key,
+                &value,
+                "an array of tables",
+                &format!("write sections [[{key}]]"),
+            );
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -207,7 +226,7 @@ impl<'d> Table<'d> {
             if let DeValue::Table(entries) = element.get_ref() {
                 tables.push(self.inner(format!(" in [[{key}]]"), element.span(), entries.clone()));
             } else {
-                self.wrong_type(key, element, "only tables", &format!("sections [[{key}]]"));
+                self.wrong_type(key, element, "only tables", &format!("write sections [[{key}]]"));
             }
         }
         if elements.is_empty() {
@@ -263,7 +282,7 @@ impl<'d> Table<'d> {
         }
     }
 
-    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, example: &str) {
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, hint: &str) {
         let found = match value.get_ref() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -276,7 +295,7 @@ impl<'d> Table<'d> {
         self.problem(
             value.span(),
             format!("`{key}` takes {expected}, and this is {found}"),
-            Some(format!("write {example}")),
+            Some(hint.to_owned()),
         );
     }
 }

@@ -1,0 +1,230 @@
+//! Reads the text of a selector and finds every mistake in it.
+
+use std::net::IpAddr;
+use std::ops::{Range, RangeInclusive};
+
+use wslnet_console::diagnose::nearest;
+
+use super::{Key, Matcher, Selector, SelectorError, Term};
+
+/// Longest process name that the kernel keeps, in bytes (TASK_COMM_LEN less its end mark, include/linux/sched.h).
+const COMM_BYTES: usize = 15;
+
+/// A piece of the selector's text and where it starts.
+#[derive(Clone, Copy)]
+struct Piece<'t> {
+    text: &'t str,
+    start: usize,
+}
+
+impl<'t> Piece<'t> {
+    fn trimmed(self) -> Self {
+        let start = self.start + (self.text.len() - self.text.trim_start().len());
+        Self {
+            text: self.text.trim(),
+            start,
+        }
+    }
+
+    fn split_at(self, separator: char) -> Option<(Self, Self)> {
+        let (left, right) = self.text.split_once(separator)?;
+        let start = self.start + left.len() + separator.len_utf8();
+        Some((
+            Self {
+                text: left,
+                start: self.start,
+            }
+            .trimmed(),
+            Self { text: right, start }.trimmed(),
+        ))
+    }
+
+    fn span(self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+
+    fn error(self, message: impl Into<String>, hint: impl Into<String>) -> SelectorError {
+        SelectorError {
+            span: self.span(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+pub(super) fn selector(text: &str) -> Result<Selector, Vec<SelectorError>> {
+    let whole = Piece { text, start: 0 };
+    if text.trim().is_empty() {
+        return Err(vec![whole.error(
+            "the selector is empty",
+            "write labels, such as \"process=node,port=3000\"",
+        )]);
+    }
+
+    let mut terms: Vec<Term> = Vec::new();
+    let mut seen: Vec<Key> = Vec::new();
+    let mut errors = Vec::new();
+    let mut start = 0;
+    for part in text.split(',') {
+        let piece = Piece { text: part, start };
+        start += part.len() + 1;
+        match key_and_value(piece) {
+            Ok((key, _, key_piece)) if seen.contains(&key) => errors.push(key_piece.error(
+                format!("`{}` is given twice, and both must hold", key.name()),
+                "write two selectors if either is meant",
+            )),
+            Ok((key, value, _)) => {
+                seen.push(key);
+                match matcher(key, value) {
+                    Ok(matcher) => terms.push(Term { key, matcher }),
+                    Err(error) => errors.push(error),
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    terms.sort_by_key(|term| term.key);
+    Ok(Selector { terms })
+}
+
+fn key_and_value(part: Piece<'_>) -> Result<(Key, Piece<'_>, Piece<'_>), SelectorError> {
+    let trimmed = part.trimmed();
+    if trimmed.text.is_empty() {
+        return Err(part.error("nothing stands between the commas", "remove a comma"));
+    }
+    let Some((name, value)) = trimmed.split_at('=') else {
+        return Err(trimmed.error(
+            format!("`{}` is no label", trimmed.text),
+            "write key=value, such as \"port=3000\"",
+        ));
+    };
+    let Some(key) = Key::ALL.into_iter().find(|key| key.name() == name.text) else {
+        let known = Key::ALL.map(Key::name);
+        let hint = match nearest(name.text, known) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known labels: {}", known.join(", ")),
+        };
+        let at = if name.text.is_empty() { trimmed } else { name };
+        return Err(at.error(format!("unknown label `{}`", name.text), hint));
+    };
+    if value.text.is_empty() {
+        return Err(trimmed.error(format!("`{}` has no value", name.text), example(key)));
+    }
+    Ok((key, value, name))
+}
+
+fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
+    let text = value.text;
+    match key {
+        Key::Port => number(key, value, 1..=u32::from(u16::MAX)),
+        // The last one is no user: the kernel uses it for "unchanged".
+        Key::Uid => number(key, value, 0..=u32::MAX - 1),
+        Key::Proto => word(key, value, &["tcp", "udp"]),
+        Key::Bind => bind(value),
+        Key::Process if text.len() > COMM_BYTES => {
+            let mut kept = text.to_owned();
+            while kept.len() > COMM_BYTES {
+                kept.pop();
+            }
+            Err(value.error(
+                format!("no process is called `{text}`: the kernel keeps {COMM_BYTES} bytes of a name"),
+                format!("write \"process={kept}\""),
+            ))
+        }
+        Key::Exe if !text.starts_with('/') => Err(value.error(
+            format!("`{text}` is no whole path"),
+            format!("write the path from the root, such as \"exe=/usr/bin/{text}\", or \"process={text}\""),
+        )),
+        Key::User if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(value.error(
+            format!("`{text}` is a number, not the name of a user"),
+            format!("write \"uid={text}\""),
+        )),
+        Key::Process | Key::Exe | Key::User => Ok(Matcher::Exact(text.to_owned())),
+    }
+}
+
+fn number(key: Key, value: Piece<'_>, allowed: RangeInclusive<u32>) -> Result<Matcher, SelectorError> {
+    let bounds = format!(
+        "from {} to {}, or a range of them, such as \"{}\"",
+        allowed.start(),
+        allowed.end(),
+        example(key)
+    );
+    let one = |piece: Piece<'_>| {
+        if piece.text.is_empty() || !piece.text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(value.error(
+                format!("`{}` is no number of `{}`", value.text, key.name()),
+                bounds.clone(),
+            ));
+        }
+        let number = piece.text.parse().ok().filter(|number| allowed.contains(number));
+        number.ok_or_else(|| {
+            piece.error(
+                format!("{} `{}` is out of range", key.name(), piece.text),
+                bounds.clone(),
+            )
+        })
+    };
+    let Some((first, last)) = value.split_at('-') else {
+        let number = one(value)?;
+        return Ok(Matcher::Number(number..=number));
+    };
+    let (low, high) = (one(first)?, one(last)?);
+    if low > high {
+        return Err(value.error(
+            format!("the range `{}` runs backwards", value.text),
+            format!("write \"{}={high}-{low}\"", key.name()),
+        ));
+    }
+    Ok(Matcher::Number(low..=high))
+}
+
+fn word(key: Key, value: Piece<'_>, allowed: &[&str]) -> Result<Matcher, SelectorError> {
+    if allowed.contains(&value.text) {
+        return Ok(Matcher::Exact(value.text.to_owned()));
+    }
+    let hint = match nearest(value.text, allowed.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("allowed: {}", allowed.join(", ")),
+    };
+    Err(value.error(format!("`{}` is no value of `{}`", value.text, key.name()), hint))
+}
+
+fn bind(value: Piece<'_>) -> Result<Matcher, SelectorError> {
+    if let Ok(address) = value.text.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        // The label of these is a word, so the address would never match.
+        let class = if address.is_unspecified() {
+            "wildcard"
+        } else if address.is_loopback() {
+            "loopback"
+        } else {
+            return Ok(Matcher::Exact(address.to_string()));
+        };
+        return Err(value.error(
+            format!("`{}` has a name here", value.text),
+            format!("write \"bind={class}\""),
+        ));
+    }
+    word(Key::Bind, value, &["wildcard", "loopback"]).map_err(|mut error| {
+        if error.hint.starts_with("allowed") {
+            error.hint.push_str(", or an IP address");
+        }
+        error
+    })
+}
+
+fn example(key: Key) -> &'static str {
+    match key {
+        Key::Port => "port=3000-3999",
+        Key::Proto => "proto=tcp",
+        Key::Bind => "bind=wildcard",
+        Key::Process => "process=node",
+        Key::Exe => "exe=/usr/bin/node",
+        Key::User => "user=www-data",
+        Key::Uid => "uid=1000-1999",
+    }
+}

@@ -1,0 +1,252 @@
+//! Selectors against a naive model.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Facts, Key, Selector, SelectorError};
+
+/// The labels of a listener, written down.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known(BTreeMap<String, Vec<String>>);
+
+impl Facts for Known {
+    fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.get(key).into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// Labels from `key=value` words.
+pub(crate) fn known(words: &str) -> Known {
+    let mut known = Known::default();
+    for (key, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
+        known.0.entry(key.to_owned()).or_default().push(value.to_owned());
+    }
+    known
+}
+
+/// A selector that must be right.
+pub(crate) fn selector(text: &str) -> Selector {
+    Selector::parse(text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
+}
+
+fn mistakes(text: &str) -> Vec<SelectorError> {
+    Selector::parse(text).err().unwrap_or_default()
+}
+
+/// `offending text: message (hint)` of the only mistake.
+fn mistake(text: &str) -> String {
+    let errors = mistakes(text);
+    assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+    format!(
+        "{}: {} ({})",
+        &text[errors[0].span.clone()],
+        errors[0].message,
+        errors[0].hint
+    )
+}
+
+#[test]
+fn a_comma_means_and() {
+    let both = selector("process=node,port=3000-3999");
+
+    assert!(both.matches(&known("process=node port=3000")));
+    assert!(both.matches(&known("process=node port=3999")));
+    assert!(!both.matches(&known("process=node port=4000")));
+    assert!(!both.matches(&known("process=ruby port=3000")));
+    assert!(!both.matches(&known("port=3000")));
+}
+
+#[test]
+fn one_of_several_values_is_enough() {
+    let node = selector("process=node");
+
+    assert!(node.matches(&known("process=npm process=node")));
+    assert!(!node.matches(&known("process=npm process=Node")));
+}
+
+#[test]
+fn blanks_around_parts_mean_nothing() {
+    assert_eq!(
+        selector(" process = node , port = 1 - 9 "),
+        selector("port=1-9,process=node")
+    );
+}
+
+#[test]
+fn an_address_matches_however_it_is_written() {
+    let bound = selector("bind=FE80:0::1");
+
+    assert!(bound.matches(&known("bind=fe80::1")));
+    assert!(selector("bind=::ffff:172.20.0.2").matches(&known("bind=172.20.0.2")));
+    assert!(selector("bind=wildcard").matches(&known("bind=wildcard")));
+}
+
+#[test]
+fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
+    let port_hint = "from 1 to 65535, or a range of them, such as \"port=3000-3999\"";
+    for (text, expected) in [
+        ("", ": the selector is empty (write labels, such as \"process=node,port=3000\")".to_owned()),
+        ("port=1,,user=a", ": nothing stands between the commas (remove a comma)".to_owned()),
+        ("port=1,", ": nothing stands between the commas (remove a comma)".to_owned()),
+        ("port=1,node", "node: `node` is no label (write key=value, such as \"port=3000\")".to_owned()),
+        ("prot=1", "prot: unknown label `prot` (did you mean `port`?)".to_owned()),
+        (
+            "container=x",
+            "container: unknown label `container` (known labels: port, proto, bind, process, exe, user, uid)".to_owned(),
+        ),
+        ("user=", "user=: `user` has no value (user=www-data)".to_owned()),
+        ("port=0", format!("0: port `0` is out of range ({port_hint})")),
+        ("port=70000", format!("70000: port `70000` is out of range ({port_hint})")),
+        ("port=1-70000", format!("70000: port `70000` is out of range ({port_hint})")),
+        ("port=http", format!("http: `http` is no number of `port` ({port_hint})")),
+        ("port=1-", format!("1-: `1-` is no number of `port` ({port_hint})")),
+        ("port=+1", format!("+1: `+1` is no number of `port` ({port_hint})")),
+        ("port=9-1", "9-1: the range `9-1` runs backwards (write \"port=1-9\")".to_owned()),
+        ("proto=TCP", "TCP: `TCP` is no value of `proto` (did you mean `tcp`?)".to_owned()),
+        ("bind=all", "all: `all` is no value of `bind` (allowed: wildcard, loopback, or an IP address)".to_owned()),
+        ("bind=0.0.0.0", "0.0.0.0: `0.0.0.0` has a name here (write \"bind=wildcard\")".to_owned()),
+        ("bind=::1", "::1: `::1` has a name here (write \"bind=loopback\")".to_owned()),
+        (
+            "process=gnome-remote-desktop",
+            "gnome-remote-desktop: no process is called `gnome-remote-desktop`: the kernel keeps 15 bytes of a name (write \"process=gnome-remote-de\")".to_owned(),
+        ),
+        (
+            "exe=node",
+            "node: `node` is no whole path (write the path from the root, such as \"exe=/usr/bin/node\", or \"process=node\")".to_owned(),
+        ),
+        ("user=1000", "1000: `1000` is a number, not the name of a user (write \"uid=1000\")".to_owned()),
+        (
+            "port=1,port=2",
+            "port: `port` is given twice, and both must hold (write two selectors if either is meant)".to_owned(),
+        ),
+    ] {
+        assert_eq!(mistake(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_selector_are_found() {
+    let errors = mistakes("port=0, usr=a,,bind=all");
+
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert!(errors.is_sorted_by_key(|error| error.span.start));
+}
+
+/// One value for each key, as a config might write it.
+fn term() -> impl Strategy<Value = (Key, String)> {
+    let range = |low: u32, high: u32| {
+        (low..=high, low..=high).prop_map(|(a, b)| {
+            if a == b {
+                a.to_string()
+            } else {
+                format!("{}-{}", a.min(b), a.max(b))
+            }
+        })
+    };
+    prop_oneof![
+        range(1, 6).prop_map(|value| (Key::Port, value)),
+        range(0, 4).prop_map(|value| (Key::Uid, value)),
+        prop_oneof![Just("tcp"), Just("udp")].prop_map(|value| (Key::Proto, value.to_owned())),
+        prop_oneof![Just("wildcard"), Just("loopback"), Just("10.0.0.1")]
+            .prop_map(|value| (Key::Bind, value.to_owned())),
+        "[ab é=]{0,4}[ab]".prop_map(|value| (Key::Process, value.trim().to_owned())),
+        "/[ab]{0,2}".prop_map(|value| (Key::Exe, value)),
+        "[ab]{1,2}".prop_map(|value| (Key::User, value)),
+    ]
+}
+
+fn terms() -> impl Strategy<Value = Vec<(Key, String)>> {
+    prop::collection::vec(term(), 1..5).prop_map(|terms| {
+        let mut keys = Vec::new();
+        terms
+            .into_iter()
+            .filter(|(key, _)| {
+                !keys.contains(key) && {
+                    keys.push(*key);
+                    true
+                }
+            })
+            .collect()
+    })
+}
+
+/// A selector and its text.
+pub(crate) fn selector_text() -> impl Strategy<Value = String> {
+    terms().prop_map(|terms| {
+        let words: Vec<String> = terms
+            .iter()
+            .map(|(key, value)| format!("{}={value}", key.name()))
+            .collect();
+        words.join(",")
+    })
+}
+
+/// The labels of some listener, drawn from the same small worlds.
+pub(crate) fn facts() -> impl Strategy<Value = Known> {
+    let port = (1u32..7).prop_map(|port| format!("port={port}"));
+    let uid = (0u32..5).prop_map(|uid| format!("uid={uid}"));
+    let bind = prop_oneof![
+        Just("bind=wildcard"),
+        Just("bind=loopback"),
+        Just("bind=10.0.0.1")
+    ];
+    let processes = prop::collection::vec("process=[ab]{1,2}", 0..3);
+    let others = prop::collection::vec(prop_oneof!["user=[ab]{1,2}", "exe=/[ab]{0,2}"], 0..3);
+    (port, uid, bind, processes, others).prop_map(|(port, uid, bind, processes, others)| {
+        known(&format!(
+            "proto=tcp {port} {uid} {bind} {} {}",
+            processes.join(" "),
+            others.join(" ")
+        ))
+    })
+}
+
+/// What the config means, said as simply as possible.
+fn model(terms: &[(Key, String)], facts: &Known) -> bool {
+    terms.iter().all(|(key, wanted)| {
+        let numeric = matches!(key, Key::Port | Key::Uid);
+        facts
+            .0
+            .get(key.name())
+            .into_iter()
+            .flatten()
+            .any(|value| match wanted.split_once('-') {
+                Some((low, high)) if numeric => {
+                    let parse = |text: &str| text.parse::<u32>().ok();
+                    (parse(low)..=parse(high)).contains(&parse(value))
+                }
+                _ => value == wanted,
+            })
+    })
+}
+
+proptest! {
+    #[test]
+    fn printing_and_reading_gives_the_same(text in selector_text()) {
+        let first = selector(&text);
+
+        prop_assert_eq!(selector(&first.to_string()), first);
+    }
+
+    #[test]
+    fn no_text_crashes_and_every_mistake_lies_within(text in any::<String>()) {
+        for error in mistakes(&text) {
+            prop_assert!(text.get(error.span.clone()).is_some(), "{:?}", error);
+        }
+    }
+
+    #[test]
+    fn near_misses_do_not_crash_either(text in "[portuidn=,\\- 0-9é]{0,24}") {
+        for error in mistakes(&text) {
+            prop_assert!(text.get(error.span.clone()).is_some(), "{:?}", error);
+        }
+    }
+
+    #[test]
+    fn matching_is_what_the_model_says(terms in terms(), facts in facts()) {
+        let text: Vec<String> = terms.iter().map(|(key, value)| format!("{}={value}", key.name())).collect();
+
+        prop_assert_eq!(selector(&text.join(",")).matches(&facts), model(&terms, &facts));
+    }
+}

@@ -1,0 +1,503 @@
+//! Verdicts, and what is asked of Windows.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::prelude::*;
+use wslnet_console::diagnose::Source;
+use wslnet_protocol::{Bind, Protocol, Reach};
+
+use super::{Decided, DecidedBy, Outcome, Policy, Surroundings, Verdict, wanted};
+use crate::config::{self, selector_tests::selector_text};
+use crate::labels::labels_of;
+use crate::listeners::Socket;
+use crate::network::{Iface, NetworkMode, NetworkView};
+
+const ETH0: u32 = 2;
+const DOCKER0: u32 = 3;
+
+/// A VM with eth0, by which Windows reaches it, and docker0.
+fn view() -> NetworkView {
+    let iface = |name: &str, addresses: &[(&str, u8)]| Iface {
+        name: name.to_owned(),
+        up: true,
+        addresses: addresses
+            .iter()
+            .map(|(address, prefix)| (address.parse().unwrap(), *prefix))
+            .collect(),
+    };
+    NetworkView {
+        interfaces: [
+            (1, iface("lo", &[("127.0.0.1", 8), ("::1", 128)])),
+            (ETH0, iface("eth0", &[("172.20.0.2", 20), ("fd00::2", 64)])),
+            (DOCKER0, iface("docker0", &[("172.17.0.1", 16)])),
+        ]
+        .into(),
+        default_gateway_v4: Some(("172.20.0.1".parse().unwrap(), ETH0)),
+        default_gateway_v6: Some(("fd00::1".parse().unwrap(), ETH0)),
+    }
+}
+
+fn by_v4() -> Surroundings {
+    Surroundings::new(&view(), NetworkMode::Nat, false)
+}
+
+fn by_v6() -> Surroundings {
+    Surroundings::new(&view(), NetworkMode::Nat, true)
+}
+
+/// A socket with the id `id`. `[::]` is dual-stack.
+fn socket(id: u64, address: &str) -> Socket {
+    let address: SocketAddr = address.parse().unwrap();
+    Socket {
+        protocol: Protocol::Tcp,
+        address,
+        v6only: address.is_ipv6().then_some(false),
+        uid: 1000,
+        inode: id,
+        cookie: Some(id),
+        interface: None,
+    }
+}
+
+fn v6only(id: u64, address: &str) -> Socket {
+    Socket {
+        v6only: Some(true),
+        ..socket(id, address)
+    }
+}
+
+fn on_device(id: u64, address: &str, interface: u32) -> Socket {
+    Socket {
+        interface: Some(interface),
+        ..socket(id, address)
+    }
+}
+
+fn policy(text: &str) -> Policy {
+    let source = Source {
+        name: "/etc/wslnetd/config.toml".to_owned(),
+        text: text.to_owned(),
+    };
+    Policy::new(&config::parse(source).unwrap_or_else(|report| panic!("{report}")))
+}
+
+fn decide(policy: &Policy, socket: &Socket, surroundings: &Surroundings) -> Verdict {
+    policy.decide(socket, &labels_of(socket, None), surroundings)
+}
+
+/// The reason, or `expose`.
+fn reason(socket: &Socket, surroundings: &Surroundings) -> String {
+    match decide(&policy(""), socket, surroundings) {
+        Verdict::Expose { .. } => "expose".to_owned(),
+        Verdict::Withhold { reason, .. } => reason,
+    }
+}
+
+/// The ports of sockets under the policy of `config`: `PORT id BIND reach` or `PORT: reason`.
+fn ports(config: &str, sockets: &[Socket], surroundings: &Surroundings) -> Vec<String> {
+    let policy = policy(config);
+    let verdicts: Vec<Verdict> = sockets
+        .iter()
+        .map(|socket| decide(&policy, socket, surroundings))
+        .collect();
+    let decided: Vec<Decided<'_>> = sockets
+        .iter()
+        .zip(&verdicts)
+        .map(|(socket, verdict)| Decided { socket, verdict })
+        .collect();
+    wanted(&decided, surroundings)
+        .into_iter()
+        .map(|port| match port.outcome {
+            Outcome::Wanted(wanted) => format!(
+                "{} id {} {:?} {}",
+                port.port, wanted.id, wanted.bind, wanted.reach
+            ),
+            Outcome::Withheld { reason } => format!("{}: {reason}", port.port),
+        })
+        .collect()
+}
+
+#[test]
+fn a_wildcard_and_the_own_address_are_shared() {
+    let expected = |bind| Verdict::Expose {
+        bind,
+        listen_port: 8000,
+        reach: Reach::Lan,
+        name: None,
+        decided_by: DecidedBy::Default,
+    };
+
+    for address in ["0.0.0.0:8000", "[::]:8000", "[::ffff:0.0.0.0]:8000"] {
+        assert_eq!(
+            decide(&policy(""), &socket(1, address), &by_v4()),
+            expected(Bind::Wildcard),
+            "{address}"
+        );
+    }
+    for address in ["172.20.0.2:8000", "[::ffff:172.20.0.2]:8000"] {
+        assert_eq!(
+            decide(&policy(""), &socket(1, address), &by_v4()),
+            expected(Bind::Address),
+            "{address}"
+        );
+    }
+    assert_eq!(reason(&on_device(1, "0.0.0.0:80", ETH0), &by_v4()), "expose");
+}
+
+#[test]
+fn reach_comes_from_the_configuration() {
+    let verdict = decide(
+        &policy("[expose]\nreach = \"host\"\n"),
+        &socket(1, "0.0.0.0:80"),
+        &by_v4(),
+    );
+
+    assert!(
+        matches!(
+            verdict,
+            Verdict::Expose {
+                reach: Reach::Host,
+                ..
+            }
+        ),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn what_is_not_shared_says_why() {
+    for (socket, expected) in [
+        (
+            socket(1, "127.0.0.1:80"),
+            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+        ),
+        (
+            socket(1, "[::ffff:127.0.0.1]:80"),
+            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+        ),
+        (
+            socket(1, "[::1]:80"),
+            "bound to ::1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+        ),
+        (
+            socket(1, "127.0.0.53:80"),
+            "bound to 127.0.0.53 only; bind to 0.0.0.0 to share it",
+        ),
+        (
+            socket(1, "172.17.0.1:80"),
+            "bound to 172.17.0.1, the address of docker0, and Windows reaches this VM by eth0; bind to 0.0.0.0 to share it",
+        ),
+        (
+            socket(1, "10.9.9.9:80"),
+            "bound to 10.9.9.9, which no interface has at the moment, and Windows reaches this VM by eth0; bind to 0.0.0.0 to share it",
+        ),
+        (
+            on_device(1, "0.0.0.0:80", DOCKER0),
+            "bound to the interface docker0 only (SO_BINDTODEVICE), and Windows reaches this VM by eth0",
+        ),
+        (
+            on_device(1, "0.0.0.0:80", 77),
+            "bound to the interface number 77 only (SO_BINDTODEVICE), and Windows reaches this VM by eth0",
+        ),
+        (
+            v6only(1, "[::]:80"),
+            "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it",
+        ),
+        (
+            socket(1, "[fd00::2]:80"),
+            "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it",
+        ),
+    ] {
+        assert_eq!(reason(&socket, &by_v4()), expected, "{:?}", socket.address);
+    }
+}
+
+#[test]
+fn a_companion_reached_by_ipv6_turns_the_families_round() {
+    assert_eq!(reason(&v6only(1, "[::]:80"), &by_v6()), "expose");
+    assert_eq!(reason(&socket(1, "[fd00::2]:80"), &by_v6()), "expose");
+    for address in ["0.0.0.0:80", "172.20.0.2:80", "[::ffff:0.0.0.0]:80"] {
+        let reason = reason(&socket(1, address), &by_v6());
+
+        assert_eq!(
+            reason, "listens on IPv4 only, and the companion is reached by IPv6",
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_v6only_counts_as_dual_stack() {
+    let unknown = Socket {
+        v6only: None,
+        ..socket(1, "[::]:80")
+    };
+
+    assert_eq!(reason(&unknown, &by_v4()), "expose");
+}
+
+#[test]
+fn without_a_default_route_a_wildcard_is_still_wanted() {
+    let lost = NetworkView {
+        default_gateway_v4: None,
+        ..view()
+    };
+    let lost = Surroundings::new(&lost, NetworkMode::Nat, false);
+
+    assert_eq!(
+        ports("", &[socket(1, "0.0.0.0:80")], &lost),
+        ["80 id 1 Wildcard lan"]
+    );
+    assert!(reason(&socket(1, "172.20.0.2:80"), &lost).contains("there is no default route"));
+}
+
+#[test]
+fn other_modes_share_nothing() {
+    for mode in [NetworkMode::Mirrored, NetworkMode::Unknown("new".to_owned())] {
+        let surroundings = Surroundings::new(&view(), mode.clone(), false);
+        let verdict = decide(&policy(""), &socket(1, "0.0.0.0:80"), &surroundings);
+
+        assert_eq!(verdict.decided_by(), &DecidedBy::Mode);
+        assert!(matches!(verdict, Verdict::Withhold { reason, .. } if reason.contains(&mode.to_string())));
+    }
+}
+
+#[test]
+fn the_first_selector_that_matches_is_the_reason() {
+    let policy = policy("opt-out = [\n  \"port=1\",\n  \"port=80-89\",\n  \"bind=wildcard\",\n]\n");
+
+    let verdict = decide(&policy, &socket(1, "0.0.0.0:80"), &by_v4());
+
+    let Verdict::Withhold { reason, decided_by } = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(reason, "opted out by \"port=80-89\" (/etc/wslnetd/config.toml:3)");
+    assert_eq!(
+        decided_by.to_string(),
+        "opt-out \"port=80-89\" at /etc/wslnetd/config.toml:3:3"
+    );
+}
+
+#[test]
+fn a_socket_of_its_own_is_its_own_forward() {
+    let sockets = [
+        socket(9, "0.0.0.0:443"),
+        socket(7, "172.20.0.2:80"),
+        socket(8, "127.0.0.1:81"),
+    ];
+
+    let ports = ports("", &sockets, &by_v4());
+
+    assert_eq!(ports[0], "80 id 7 Address lan");
+    assert!(ports[1].starts_with("81: bound to 127.0.0.1 only"), "{ports:?}");
+    assert_eq!(ports[2], "443 id 9 Wildcard lan");
+}
+
+#[test]
+fn a_reuseport_group_is_one_forward_with_the_smallest_id() {
+    let group = [
+        socket(30, "0.0.0.0:80"),
+        socket(10, "0.0.0.0:80"),
+        socket(20, "0.0.0.0:80"),
+    ];
+
+    assert_eq!(ports("", &group, &by_v4()), ["80 id 10 Wildcard lan"]);
+}
+
+#[test]
+fn one_withheld_member_withholds_the_group_and_is_named() {
+    let group = [
+        socket(10, "0.0.0.0:80"),
+        Socket {
+            uid: 0,
+            ..socket(20, "0.0.0.0:80")
+        },
+    ];
+
+    assert_eq!(
+        ports("opt-out = [\"uid=0\"]\n", &group, &by_v4()),
+        [
+            "80: shares its port with 0.0.0.0:80, which is withheld: opted out by \"uid=0\" (/etc/wslnetd/config.toml:1)"
+        ]
+    );
+}
+
+#[test]
+fn a_member_of_another_distro_withholds_the_group() {
+    let (ours, theirs) = (socket(10, "0.0.0.0:80"), socket(20, "0.0.0.0:80"));
+    let (expose, foreign) = (decide(&policy(""), &ours, &by_v4()), Verdict::not_ours());
+
+    let ports = wanted(
+        &[
+            Decided {
+                socket: &ours,
+                verdict: &expose,
+            },
+            Decided {
+                socket: &theirs,
+                verdict: &foreign,
+            },
+        ],
+        &by_v4(),
+    );
+
+    assert!(
+        matches!(&ports[0].outcome, Outcome::Withheld { reason } if reason.contains("another distro")),
+        "{ports:?}"
+    );
+    assert_eq!(ports[0].receivers, [10, 20]);
+}
+
+#[test]
+fn sockets_that_a_dial_cannot_meet_do_not_matter() {
+    for other in [
+        v6only(5, "[::]:80"),
+        socket(5, "127.0.0.1:80"),
+        socket(5, "172.17.0.1:80"),
+        socket(5, "[::1]:80"),
+        on_device(5, "0.0.0.0:80", DOCKER0),
+    ] {
+        let sockets = [socket(10, "0.0.0.0:80"), other];
+
+        assert_eq!(
+            ports("", &sockets, &by_v4()),
+            ["80 id 10 Wildcard lan"],
+            "{:?}",
+            sockets[1]
+        );
+    }
+}
+
+#[test]
+fn the_exact_address_shadows_the_wildcard_and_ipv4_the_dual_stack() {
+    let opt_out = "opt-out = [\"uid=0\"]\n";
+    let private = |address| Socket {
+        uid: 0,
+        ..socket(5, address)
+    };
+
+    for (shadowing, shadowed) in [
+        ("172.20.0.2:80", "0.0.0.0:80"),
+        ("172.20.0.2:80", "[::]:80"),
+        ("0.0.0.0:80", "[::]:80"),
+    ] {
+        let open = ports(opt_out, &[socket(10, shadowing), private(shadowed)], &by_v4());
+        let shut = ports(opt_out, &[private(shadowing), socket(10, shadowed)], &by_v4());
+
+        assert!(open[0].starts_with("80 id 10"), "{open:?}");
+        assert!(shut[0].starts_with("80: opted out"), "{shut:?}");
+    }
+}
+
+/// Sockets on few ports, so that many share one.
+fn sockets() -> impl Strategy<Value = Vec<Socket>> {
+    let address = prop_oneof![
+        Just("0.0.0.0"),
+        Just("127.0.0.1"),
+        Just("172.20.0.2"),
+        Just("172.17.0.1"),
+        Just("::"),
+        Just("::1"),
+        Just("fd00::2"),
+        Just("::ffff:172.20.0.2"),
+    ];
+    let one = (
+        address,
+        1u16..5,
+        0u32..5,
+        prop::option::of(any::<bool>()),
+        prop::option::of(1u32..4),
+    );
+    prop::collection::vec(one, 0..10).prop_map(|parts| {
+        let sockets = parts
+            .into_iter()
+            .zip(1u64..)
+            .map(|((address, port, uid, v6only, interface), id)| {
+                let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+                let v6only = address.is_ipv6().then_some(v6only).flatten();
+                Socket {
+                    uid,
+                    v6only,
+                    interface,
+                    address,
+                    ..socket(id, "0.0.0.0:1")
+                }
+            });
+        sockets.collect()
+    })
+}
+
+fn opt_outs(selectors: &[String]) -> String {
+    let mut selectors: Vec<String> = selectors
+        .iter()
+        .map(|text| config::Selector::parse(text).unwrap().to_string())
+        .collect();
+    selectors.sort();
+    selectors.dedup();
+    format!("opt-out = {selectors:?}\n")
+}
+
+/// What would be open: protocol, port, reach.
+fn open(config: &str, sockets: &[Socket], surroundings: &Surroundings) -> Vec<String> {
+    let ports = ports(config, sockets, surroundings);
+    ports.into_iter().filter(|port| !port.contains(':')).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_opted_out_is_never_shared(selectors in prop::collection::vec(selector_text(), 1..4), sockets in sockets()) {
+        let policy = policy(&opt_outs(&selectors));
+        for socket in &sockets {
+            let labels = labels_of(socket, None);
+            let matched = selectors.iter().any(|text| config::Selector::parse(text).unwrap().matches(&labels));
+            let verdict = policy.decide(socket, &labels, &by_v4());
+
+            prop_assert!(!(matched && verdict.is_expose()), "{:?}", socket);
+            prop_assert_eq!(matched, matches!(verdict.decided_by(), DecidedBy::OptOut { .. }));
+        }
+    }
+
+    #[test]
+    fn one_opt_out_more_never_shares_more(
+        selectors in prop::collection::vec(selector_text(), 0..3),
+        more in selector_text(),
+        sockets in sockets(),
+    ) {
+        let before = open(&opt_outs(&selectors), &sockets, &by_v4());
+        let after = open(&opt_outs(&[selectors, vec![more]].concat()), &sockets, &by_v4());
+
+        prop_assert!(after.iter().all(|port| before.contains(port)), "{:?} after {:?}", after, before);
+    }
+
+    #[test]
+    fn the_order_of_the_sockets_does_not_matter(sockets in sockets(), v6: bool) {
+        let surroundings = if v6 { by_v6() } else { by_v4() };
+        let reversed: Vec<Socket> = sockets.iter().rev().cloned().collect();
+
+        prop_assert_eq!(ports("", &sockets, &surroundings), ports("", &reversed, &surroundings));
+    }
+
+    #[test]
+    fn a_forward_leads_only_to_shared_sockets(
+        selectors in prop::collection::vec(selector_text(), 0..3),
+        sockets in sockets(),
+        v6: bool,
+    ) {
+        let surroundings = if v6 { by_v6() } else { by_v4() };
+        let policy = policy(&opt_outs(&selectors));
+        let verdicts: Vec<Verdict> = sockets.iter().map(|socket| decide(&policy, socket, &surroundings)).collect();
+        let decided: Vec<Decided<'_>> =
+            sockets.iter().zip(&verdicts).map(|(socket, verdict)| Decided { socket, verdict }).collect();
+
+        for port in wanted(&decided, &surroundings) {
+            if let Outcome::Wanted(wanted) = &port.outcome {
+                prop_assert_eq!(Some(&wanted.id), port.receivers.iter().min());
+                for one in decided.iter().filter(|one| port.receivers.contains(&one.socket.id())) {
+                    prop_assert!(one.verdict.is_expose(), "{:?}", one);
+                }
+            }
+        }
+    }
+}

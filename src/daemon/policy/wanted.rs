@@ -1,0 +1,196 @@
+//! From verdicts about sockets to what is asked of Windows: at most one forward for each port.
+//!
+//! Several sockets can share a port: SO_REUSEPORT groups, `0.0.0.0` beside a `[::]` with IPV6_V6ONLY, the VM's address
+//! beside 127.0.0.1. A dial from Windows reaches the port and the kernel picks the socket, so a port is shared only if
+//! every socket that the kernel could pick is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use wslnet_protocol::{Bind, Protocol, Reach};
+
+use super::{Surroundings, Verdict, takes_v4, takes_v6};
+use crate::listeners::Socket;
+
+/// A socket and its verdict.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided<'a> {
+    /// The socket.
+    pub socket: &'a Socket,
+    /// What the policy says of it; [`Verdict::not_ours`] for one of another distro.
+    pub verdict: &'a Verdict,
+}
+
+/// What becomes of one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port inside the VM.
+    pub port: u16,
+    /// The ids of the sockets that a dial from Windows could meet, in order; empty when there is none.
+    pub receivers: Vec<u64>,
+    /// What becomes of it.
+    pub outcome: Outcome,
+}
+
+/// What becomes of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is asked for.
+    Wanted(Wanted),
+    /// It is not, for the reasons of its sockets, or because one of them would be met that must stay private.
+    Withheld {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A forward to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The smallest id of the receivers.
+    pub id: u64,
+    /// To what that one is bound.
+    pub bind: Bind,
+    /// The wanted port on Windows.
+    pub listen_port: u16,
+    /// How far it goes: the least of what the receivers may.
+    pub reach: Reach,
+    /// A name under which people find it.
+    pub name: Option<String>,
+}
+
+/// Joins the sockets of each port, in the order of protocol and port. The order of `decided` does not matter; it must
+/// hold every listening socket, also those of other distros, because they can share a port with ours.
+#[must_use]
+pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port> {
+    let mut by_port: BTreeMap<(Protocol, u16), Vec<Decided<'_>>> = BTreeMap::new();
+    for one in decided {
+        by_port
+            .entry((one.socket.protocol, one.socket.address.port()))
+            .or_default()
+            .push(*one);
+    }
+    by_port
+        .into_iter()
+        .map(|((protocol, port), mut sockets)| {
+            sockets.sort_by_key(|one| one.socket.id());
+            let receivers = receivers(&sockets, surroundings);
+            Port {
+                protocol,
+                port,
+                outcome: outcome(&sockets, &receivers),
+                receivers: receivers.iter().map(|one| one.socket.id()).collect(),
+            }
+        })
+        .collect()
+}
+
+fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
+    let withheld = |among: &[Decided<'_>]| {
+        among.iter().find_map(|one| match one.verdict {
+            Verdict::Withhold { reason, .. } => Some((one.socket.address, reason.clone())),
+            Verdict::Expose { .. } => None,
+        })
+    };
+    if let Some((address, reason)) = withheld(receivers) {
+        let shared = receivers.iter().any(|one| one.verdict.is_expose());
+        return Outcome::Withheld {
+            reason: if shared {
+                format!("shares its port with {address}, which is withheld: {reason}")
+            } else {
+                reason
+            },
+        };
+    }
+
+    let mut wanted: Option<Wanted> = None;
+    for one in receivers {
+        if let Verdict::Expose {
+            bind,
+            listen_port,
+            reach,
+            name,
+            ..
+        } = one.verdict
+        {
+            match &mut wanted {
+                // The first has the smallest id; the others can only narrow it.
+                Some(wanted) => wanted.reach = wanted.reach.min(*reach),
+                None => {
+                    wanted = Some(Wanted {
+                        id: one.socket.id(),
+                        bind: *bind,
+                        listen_port: *listen_port,
+                        reach: *reach,
+                        name: name.clone(),
+                    });
+                }
+            }
+        }
+    }
+    wanted.map_or_else(
+        || Outcome::Withheld {
+            reason: withheld(sockets).map_or_else(
+                || "a dial from Windows meets none of its sockets".to_owned(),
+                |(_, reason)| reason,
+            ),
+        },
+        Outcome::Wanted,
+    )
+}
+
+/// The sockets that a dial to the VM could meet. Which of the VM's addresses is dialled the companion decides, so what
+/// any of them could meet counts.
+fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<Decided<'a>> {
+    let reachable = |one: &&Decided<'a>| {
+        let family = if surroundings.peer_is_v6 {
+            takes_v6(one.socket)
+        } else {
+            takes_v4(one.socket)
+        };
+        family && !one.socket.is_loopback() && surroundings.foreign_device(one.socket).is_none()
+    };
+    let reachable: Vec<Decided<'a>> = sockets.iter().filter(reachable).copied().collect();
+
+    let wildcards: Vec<Decided<'a>> = reachable
+        .iter()
+        .filter(|one| one.socket.is_wildcard())
+        .copied()
+        .collect();
+    let dialled: Vec<IpAddr> = surroundings
+        .vm_addresses
+        .iter()
+        .filter(|address| address.is_ipv6() == surroundings.peer_is_v6)
+        .copied()
+        .collect();
+    let mut met: BTreeSet<u64> = BTreeSet::new();
+    if dialled.is_empty() {
+        met.extend(picked(&wildcards));
+    }
+    for address in dialled {
+        let exact: Vec<Decided<'a>> = reachable
+            .iter()
+            .filter(|one| one.socket.canonical_ip() == address)
+            .copied()
+            .collect();
+        // The kernel looks for the exact address first, and for a wildcard only if there is none
+        // (__inet_lookup_listener in net/ipv4/inet_hashtables.c).
+        met.extend(picked(if exact.is_empty() { &wildcards } else { &exact }));
+    }
+    sockets
+        .iter()
+        .filter(|one| met.contains(&one.socket.id()))
+        .copied()
+        .collect()
+}
+
+/// Of equally specific sockets, the ids of those that the kernel could pick: an IPv4 socket outranks a dual-stack one,
+/// unless that is bound to a device, which counts as much (compute_score in the same file).
+fn picked(tier: &[Decided<'_>]) -> Vec<u64> {
+    let has_v4 = tier.iter().any(|one| one.socket.address.is_ipv4());
+    let could_win =
+        |one: &&Decided<'_>| !has_v4 || one.socket.address.is_ipv4() || one.socket.interface.is_some();
+    tier.iter().filter(could_win).map(|one| one.socket.id()).collect()
+}
