@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The most characters of a program's or interface's name that are kept.
-const NAME_LIMIT: usize = 64;
+/// The most characters of a program's name that are kept.
+const IMAGE_LIMIT: usize = 64;
 
 /// A listening TCP socket of this machine and, as far as the system tells, its process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,25 +47,9 @@ fn distance(held: SocketAddr, wanted: SocketAddr) -> Option<u8> {
     }
 }
 
-/// A name from outside, made fit for tables, logs and terminals: control and text-direction characters become U+FFFD,
-/// and what exceeds 64 characters is cut off.
-pub(super) fn clean_name(name: &str) -> String {
-    name.chars()
-        .take(NAME_LIMIT)
-        .map(|c| {
-            if is_unfit(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
-}
-
-/// Characters that move the cursor, break the line or turn the direction of what follows.
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// A program's file name, fit for tables, logs and terminals: its owner chose it.
+pub(super) fn image_name(name: &str) -> String {
+    wslnet_console::text::clean(name, IMAGE_LIMIT)
 }
 
 #[cfg(test)]
@@ -115,13 +99,8 @@ mod tests {
 
     #[test]
     fn names_cannot_speak_to_a_terminal() {
-        assert_eq!(clean_name("nginx.exe"), "nginx.exe");
-        assert_eq!(
-            clean_name("a\u{1b}]0;x\u{7}\r\n\u{9b}b"),
-            "a\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}\u{fffd}b"
-        );
-        assert_eq!(clean_name("\u{202e}exe.\u{2066}"), "\u{fffd}exe.\u{fffd}");
-        assert_eq!(clean_name("Wi\u{2011}Fi \u{e9}"), "Wi\u{2011}Fi \u{e9}");
-        assert_eq!(clean_name(&"\u{e9}".repeat(100)).chars().count(), 64);
+        assert_eq!(image_name("nginx.exe"), "nginx.exe");
+        assert_eq!(image_name("\u{1b}]0;x\u{7}"), "\u{fffd}]0;x\u{fffd}");
+        assert_eq!(image_name(&"x".repeat(100)).chars().count(), 64);
     }
 }

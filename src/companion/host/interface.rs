@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+/// Windows allows names of 256 characters.
+const TEXT_LIMIT: usize = 256;
+
 /// A network interface ("adapter" on Windows) and the addresses on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
@@ -75,6 +78,11 @@ impl InterfaceAddress {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+}
+
+/// An interface's name or description, fit for tables, logs and terminals: on Windows any administrator can choose it.
+pub(super) fn interface_text(text: &str) -> String {
+    wslnet_console::text::clean(text, TEXT_LIMIT)
 }
 
 /// fe80::/10: valid on one link only.
@@ -188,6 +196,15 @@ mod tests {
                 ip("192.0.2.1")
             ));
         }
+    }
+
+    #[test]
+    fn names_are_kept_but_cannot_speak_to_a_terminal() {
+        assert_eq!(
+            interface_text("vEthernet (WSL (Hyper-V firewall))"),
+            "vEthernet (WSL (Hyper-V firewall))"
+        );
+        assert_eq!(interface_text("Wi\u{1b}Fi"), "Wi\u{fffd}Fi");
     }
 
     proptest! {

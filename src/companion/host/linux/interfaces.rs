@@ -12,8 +12,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::dump;
-use crate::host::holder::clean_name;
-use crate::host::interface::{Interface, InterfaceAddress};
+use crate::host::interface::{Interface, InterfaceAddress, interface_text};
 
 /// All interfaces of the calling thread's network namespace, with all their addresses.
 pub(in crate::host) fn interfaces() -> io::Result<Vec<Interface>> {
@@ -49,7 +48,7 @@ fn from_link(link: &LinkMessage) -> Interface {
         })
         .unwrap_or_default();
     Interface {
-        name: clean_name(name),
+        name: interface_text(name),
         description: String::new(),
         index: link.header.index,
         up: flags.contains(LinkFlags::Up | LinkFlags::Running),

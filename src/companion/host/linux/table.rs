@@ -11,7 +11,7 @@ use procfs::net::{TcpNetEntries, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
 use procfs::{FromReadSI, ProcError, current_system_info};
 
-use crate::host::holder::{PortHolder, clean_name};
+use crate::host::holder::{PortHolder, image_name};
 
 /// A row of the kernel's table.
 struct Row {
@@ -124,7 +124,7 @@ fn image(process: &Process) -> Option<String> {
         }
         Err(_) => process.stat().ok()?.comm,
     };
-    Some(clean_name(&name))
+    Some(image_name(&name))
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use windows_sys::Win32::Networking::WinSock::{
     IpSuffixOriginRandom, SOCKADDR, SOCKADDR_IN, SOCKADDR_IN6, SOCKET_ADDRESS,
 };
 
-use crate::host::holder::clean_name;
-use crate::host::interface::{Interface, InterfaceAddress};
+use crate::host::interface::{Interface, InterfaceAddress, interface_text};
 
 /// Microsoft recommends to start with 15 KB, so that one call usually suffices.
 const FIRST_SIZE: usize = 15 << 10;
@@ -158,7 +157,7 @@ unsafe fn text(pointer: *const u16) -> String {
             unit => units.push(unit),
         }
     }
-    clean_name(&String::from_utf16_lossy(&units))
+    interface_text(&String::from_utf16_lossy(&units))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
 };
 
-use crate::host::holder::{PortHolder, clean_name};
+use crate::host::holder::{PortHolder, image_name};
 
 /// The first guess at a table's size in bytes, and how often it is enlarged: sockets come while we ask.
 const FIRST_SIZE: usize = 4 << 10;
@@ -163,7 +163,7 @@ fn image(pid: u32) -> Option<String> {
     };
     let path = path.get(..length as usize).filter(|_| done != 0)?;
     let path = String::from_utf16_lossy(path);
-    path.rsplit('\\').next().map(clean_name)
+    path.rsplit('\\').next().map(image_name)
 }
 
 #[cfg(test)]
