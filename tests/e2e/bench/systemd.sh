@@ -1,0 +1,46 @@
+# Run by the first process of a machine (see machine.rs): boots a distro with its own systemd in this network namespace.
+# $ROOM: an empty folder; $UNITS: the project's systemd/; $PROGRAM: wslnetd; $GROUP: a name of its own.
+
+# The host may mount cgroups the old way; systemd needs version 2, and no controllers.
+umount -R /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# What a killed run left; a group in use refuses.
+for old in /sys/fs/cgroup/wslnet-e2e-*; do
+    [ ! -d "$old" ] || find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || true
+done
+
+# A distro is this machine's own tree, with everything written kept in memory.
+mount -t tmpfs tmpfs "$ROOM"
+mkdir "$ROOM/upper" "$ROOM/work" "$ROOM/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$ROOM/upper,workdir=$ROOM/work" "$ROOM/root"
+root=$ROOM/root
+echo distro >"$root/etc/hostname"
+rm -f "$root/etc/machine-id"
+: >"$root/etc/machine-id"
+units=$root/etc/systemd/system
+# Only what comes enabled with the packages, and none of that on the network.
+rm -rf "$units"/*.wants "$root"/etc/rc?.d/*
+for unit in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service getty@tty1.service \
+    console-getty.service e2scrub_reap.service; do
+    ln -sf /dev/null "$units/$unit"
+done
+# Names resolve at once or not at all.
+printf '127.0.0.1 localhost\n127.0.1.1 distro\n' >"$root/etc/hosts"
+rm -f "$root/etc/resolv.conf"
+: >"$root/etc/resolv.conf"
+
+# Installed as the installer does it.
+install -D -m 0755 "$PROGRAM" "$root/usr/local/bin/wslnetd"
+install -D -m 0644 "$UNITS/wslnetd.service" "$units/wslnetd.service"
+install -D -m 0644 "$UNITS/sysusers.d/wslnetd.conf" "$root/etc/sysusers.d/wslnetd.conf"
+install -D -m 0644 "$UNITS/tmpfiles.d/wslnetd.conf" "$root/etc/tmpfiles.d/wslnetd.conf"
+install -D -m 0644 "$ROOM.toml" "$root/etc/wslnetd/config.toml"
+
+mkdir -p "/sys/fs/cgroup/$GROUP/sup"
+(
+    echo 0 >"/sys/fs/cgroup/$GROUP/sup/cgroup.procs"
+    # As in WSL: all capabilities, no seccomp filter around the distro, the network of the VM.
+    SYSTEMD_SECCOMP=0 exec systemd-nspawn --quiet --boot --register=no --keep-unit --machine=distro --capability=all \
+        --directory="$root" --console=pipe --kill-signal=SIGRTMIN+3 --resolv-conf=off --timezone=off \
+        </dev/null >>"$LOG" 2>&1
+) &

@@ -1,0 +1,20 @@
+//! The end-to-end tests: the real programs between network namespaces that stand for Windows, the VM and the local
+//! network, judged from outside (who can connect to what), one module for each theme.
+//!
+//! One binary, so that one limit holds for all worlds that live at once. They need root; `scripts/test.sh` says what
+//! else, and runs them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking, and says why")]
+
+mod bench;
+
+mod address;
+mod cli;
+mod distros;
+mod expose;
+mod failure;
+mod policy;
+mod sandbox;
+mod shapes;
+mod systemd;
+mod wine;

@@ -1,0 +1,189 @@
+//! Listeners in odd shapes: groups, crowds, heirs, and names that mean harm.
+
+use std::io::{Read, Write};
+
+use crate::bench::{A_SECOND, PYTHON, Rig, SOON, WINDOWS, World, check, eventually, guest, web};
+
+const WWW_DATA: u32 = 33;
+
+#[test]
+fn a_reuse_port_group_is_open_until_its_last_member_goes() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let member = |name: &str| {
+        let script = format!("serve(listener(8000, reuse_port=True), b'{name}')");
+        guest(&rig.distro.machine, name, &script)
+    };
+
+    let first = member("first");
+    let second = member("second");
+    rig.client.until_open(SOON, WINDOWS, 8000);
+    eventually(SOON, || {
+        let both = rig.distro.listeners(8000)?;
+        check(
+            !both.is_empty() && both.iter().all(|one| one["state"] == "active"),
+            || format!("{both:?}"),
+        )
+    });
+
+    first.kill();
+    eventually(SOON, || match rig.client.ask(WINDOWS, 8000, "") {
+        Ok(answer) if answer == "second" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+
+    second.kill();
+    rig.client.until_closed(A_SECOND, WINDOWS, 8000);
+}
+
+#[test]
+fn three_hundred_listeners_at_once() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let ports: Vec<u16> = (20_000..20_300).collect();
+
+    let crowd = guest(
+        &rig.distro.machine,
+        "crowd",
+        "all = [listener(p) for p in range(20000, 20300)]\nsignal.pause()",
+    );
+    eventually(SOON, || {
+        let open = rig.client.open_among(WINDOWS, &ports);
+        check(open.len() == ports.len(), || format!("{} are open", open.len()))
+    });
+    assert_eq!(rig.distro.status().unwrap()["exposed"], 300);
+
+    crowd.kill();
+    eventually(SOON, || {
+        let open = rig.client.open_among(WINDOWS, &ports);
+        check(open.is_empty(), || format!("{} are open", open.len()))
+    });
+}
+
+#[test]
+fn a_child_that_inherited_the_socket_keeps_the_port_open() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+
+    let _parent = guest(
+        &rig.distro.machine,
+        "heir",
+        "s = listener(8000)\nif os.fork(): os._exit(0)\nos.setsid(); rename(b'heir'); serve(s, b'from the heir')",
+    );
+    rig.distro.until(SOON, 8000, |listener| {
+        listener["process"] == "heir" && listener["state"] == "active"
+    });
+
+    assert_eq!(rig.client.ask(WINDOWS, 8000, "").unwrap(), "from the heir");
+    rig.distro.machine.run(&["pkill", "heir"]).ok();
+    rig.client.until_closed(A_SECOND, WINDOWS, 8000);
+}
+
+#[test]
+fn a_port_taken_over_by_another_user_gets_that_users_verdict() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    rig.distro.reconfigure("opt-out = [\"user=www-data\"]\n");
+    let roots = web(&rig.distro.machine, 8000);
+    rig.client.until_open(SOON, WINDOWS, 8000);
+
+    roots.kill();
+    let line = [PYTHON, "-m", "http.server", "--directory", "/usr", "8000"];
+    let theirs = rig.distro.machine.spawn_as(WWW_DATA, "theirs", &line);
+
+    rig.client.until_closed(A_SECOND, WINDOWS, 8000);
+    let reason = rig.distro.until_withheld(8000);
+    assert!(reason.contains("user=www-data"), "{reason}");
+    assert_eq!(rig.distro.listeners(8000).unwrap()[0]["user"], "www-data");
+
+    theirs.kill();
+    let _roots = web(&rig.distro.machine, 8000);
+    rig.client.until_open(SOON, WINDOWS, 8000);
+}
+
+#[test]
+fn a_listener_that_closes_after_accept_keeps_its_connection() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let _nc = guest(
+        &rig.distro.machine,
+        "nc",
+        "s = listener(8000)\nc, _ = s.accept(); s.close()\n\
+         while (part := c.recv(100)): c.sendall(part.upper())\n",
+    );
+    rig.distro.until_state(8000, "active");
+
+    let mut stream = rig.client.connect(WINDOWS, 8000).unwrap();
+    let mut talk = |word: &[u8]| {
+        stream.write_all(word).unwrap();
+        let mut answer = vec![0; word.len()];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    };
+    assert_eq!(talk(b"before"), b"BEFORE");
+    rig.client.until_closed(SOON, WINDOWS, 8000);
+    assert_eq!(talk(b"after"), b"AFTER");
+}
+
+#[test]
+fn hostile_process_names_never_reach_a_terminal() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let names: [&str; 5] = [
+        r"\x1b[2J\x1b]0;x\x07",
+        r"a\nb\tc",
+        r"\xff\xfe\x80",
+        r"\xe2\x80\xaegnp.exe",
+        r"\x9b31m,k=v\x22",
+    ];
+    let _all: Vec<_> = (8000..)
+        .zip(names)
+        .map(|(port, name)| {
+            let script = format!("rename(b'{name}')\nserve(listener({port}), b'x')");
+            guest(&rig.distro.machine, &format!("hostile-{port}"), &script)
+        })
+        .collect();
+    for port in 8000..8005 {
+        rig.distro.until_state(port, "active");
+    }
+
+    let outputs = [
+        rig.distro.cli(&["list"]).ok(),
+        rig.distro.cli(&["list", "--json"]).ok(),
+        rig.distro.cli(&["status"]).ok(),
+        rig.distro.cli(&["explain", "8000"]).ok(),
+        rig.companion.cli(&["list"]).ok(),
+        rig.companion.cli(&["list", "--json"]).ok(),
+        rig.distro.daemon().log(),
+        rig.companion.program().log(),
+    ];
+    for output in outputs {
+        let hostile = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+        assert!(!output.contains(hostile), "{output:?}");
+    }
+    // One line for each listener and its header: a name cannot make another.
+    let lines = rig.distro.cli(&["list"]).ok();
+    assert_eq!(
+        lines.lines().filter(|line| line.contains("800")).count(),
+        5,
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_listener_that_comes_back_is_exposed_again() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    for _ in 0..3 {
+        let server = web(&rig.distro.machine, 8000);
+        rig.client.until_open(SOON, WINDOWS, 8000);
+        assert!(
+            rig.client
+                .fetch(WINDOWS, 8000, "/")
+                .unwrap()
+                .contains("Directory")
+        );
+        server.kill();
+        rig.client.until_closed(SOON, WINDOWS, 8000);
+    }
+}

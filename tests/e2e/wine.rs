@@ -1,0 +1,71 @@
+//! The Windows program under Wine, with the Linux daemon against it: the main job once more.
+
+use crate::bench::{Distro, SOON, WINDOWS, Windows, check, eventually, listen_on, web};
+
+#[test]
+fn the_windows_program_does_the_main_job() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    let mut distro = Distro::new(&world, "ubuntu");
+    let key = windows.cli(&["key"]);
+    windows.cli(&["trust", "ubuntu", &distro.key()]);
+    distro.cli(&["trust", &key]).ok();
+    let companion = windows.start();
+    distro.start_connected();
+
+    let server = web(&distro.machine, 8000);
+    let _private = listen_on(&distro.machine, "127.0.0.1", 8001);
+    distro.until_state(8000, "active");
+    distro.until_withheld(8001);
+    assert!(
+        world
+            .client
+            .fetch(WINDOWS, 8000, "/")
+            .unwrap()
+            .contains("Directory listing")
+    );
+    assert_eq!(
+        world.client.open_among(WINDOWS, &[8000, 8001, 9756]),
+        [8000].into()
+    );
+
+    server.kill();
+    world.client.until_closed(SOON, WINDOWS, 8000);
+
+    let _again = web(&distro.machine, 8002);
+    world.client.until_open(SOON, WINDOWS, 8002);
+    companion.kill();
+    world.client.until_closed(SOON, WINDOWS, 8002);
+}
+
+#[test]
+fn a_port_that_a_windows_program_holds_is_a_conflict() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    let mut distro = Distro::new(&world, "ubuntu");
+    let key = windows.cli(&["key"]);
+    windows.cli(&["trust", "ubuntu", &distro.key()]);
+    distro.cli(&["trust", &key]).ok();
+    let _companion = windows.start();
+    distro.start_connected();
+    let holder = listen_on(&world.windows, WINDOWS, 8000);
+    world.client.until_open(SOON, WINDOWS, 8000);
+
+    let _web = web(&distro.machine, 8000);
+    eventually(SOON, || {
+        let seen = distro.listeners(8000)?;
+        check(
+            seen.iter()
+                .any(|one| !one["reason"].as_str().unwrap_or_default().is_empty()),
+            || format!("{seen:?}"),
+        )
+    });
+
+    holder.kill();
+    distro.until(SOON, 8000, |one| {
+        one["windows"]
+            .as_array()
+            .is_some_and(|all| all.contains(&"192.168.50.1:8000".into()))
+    });
+    assert!(world.client.fetch(WINDOWS, 8000, "/").is_ok());
+}
