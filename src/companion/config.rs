@@ -11,6 +11,7 @@
 
 mod policy;
 mod reserved;
+mod watched;
 
 use std::net::SocketAddr;
 
@@ -18,14 +19,27 @@ use wslnet_console::diagnose::{Report, Source, Spanned, Table, parse};
 use wslnet_protocol::{Reach, limits};
 
 pub use self::policy::{NamePattern, Policy, PortRange, Refusal};
+pub use self::watched::WatchedConfig;
 
 /// A checked configuration. The default is that of an empty file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The ceiling over what distros ask for.
     pub policy: Policy,
+    /// How many forwards a distro may have.
+    pub max_forwards: usize,
     /// Where the control port listens; `None` leaves that to the companion.
     pub listen: Option<SocketAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            max_forwards: limits::FORWARDS,
+            listen: None,
+        }
+    }
 }
 
 impl Config {
@@ -63,23 +77,22 @@ impl Raw {
     }
 
     fn resolve(self, table: &Table<'_>) -> Config {
-        let default = Policy::default();
-        let policy = Policy {
-            reach: self.reach.map_or(default.reach, Spanned::into_inner),
-            ports: self
-                .ports
-                .map_or(default.ports, |ports| resolve_ports(&ports, table)),
-            exclude_interfaces: resolve_names(&self.exclude_interfaces.unwrap_or_default(), table),
-            max_forwards: self
-                .max_forwards
-                .and_then(|number| usize::try_from(number.into_inner()).ok())
-                .unwrap_or(default.max_forwards),
-        };
+        let default = Config::default();
         if let Some(listen) = &self.listen {
             check_listen(listen, table);
         }
+        let limit = self
+            .max_forwards
+            .and_then(|number| usize::try_from(number.into_inner()).ok());
         Config {
-            policy,
+            policy: Policy {
+                reach: self.reach.map_or(default.policy.reach, Spanned::into_inner),
+                ports: self
+                    .ports
+                    .map_or(default.policy.ports, |ports| resolve_ports(&ports, table)),
+                exclude_interfaces: resolve_names(&self.exclude_interfaces.unwrap_or_default(), table),
+            },
+            max_forwards: limit.unwrap_or(default.max_forwards),
             listen: self.listen.map(Spanned::into_inner),
         }
     }
@@ -147,7 +160,7 @@ mod tests {
         assert_eq!(read(""), Ok(Config::default()));
         assert_eq!(Config::default().policy.reach, Reach::Lan);
         assert_eq!(Config::default().policy.refusal(1), None);
-        assert_eq!(Config::default().policy.max_forwards, limits::FORWARDS);
+        assert_eq!(Config::default().max_forwards, limits::FORWARDS);
     }
 
     #[test]
@@ -169,7 +182,7 @@ mod tests {
             [true, true, false]
         );
         assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
-        assert_eq!(config.policy.max_forwards, 4096);
+        assert_eq!(config.max_forwards, 4096);
         assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
     }
 

@@ -48,7 +48,7 @@ pub fn permitted(peer: IpAddr, interfaces: &[Interface], control: SocketAddr) ->
 }
 
 /// Neither unspecified, loopback, link-local, multicast nor broadcast.
-fn is_plain_unicast(ip: IpAddr) -> bool {
+pub(crate) fn is_plain_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             // 0.0.0.0/8 is "this host on this network"; 240.0.0.0/4 is reserved and holds the broadcast address.

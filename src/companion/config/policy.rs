@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use wslnet_protocol::{Reach, limits};
+use wslnet_protocol::Reach;
 
 use super::reserved;
 
@@ -17,8 +17,6 @@ pub struct Policy {
     pub ports: Vec<PortRange>,
     /// Interfaces on which nothing is opened.
     pub exclude_interfaces: Vec<NamePattern>,
-    /// How many forwards a distro may have.
-    pub max_forwards: usize,
 }
 
 /// Why the policy refuses a port.
@@ -44,7 +42,6 @@ impl Default for Policy {
             reach: Reach::Lan,
             ports: vec![PortRange(1..=u16::MAX)],
             exclude_interfaces: Vec::new(),
-            max_forwards: limits::FORWARDS,
         }
     }
 }

@@ -1,0 +1,172 @@
+//! What the distros want × what this machine is and allows × what is open now → what to do. Pure: this opens and closes
+//! nothing, and asks nobody; [`crate::apply`] executes the actions and knows what came of them.
+//!
+//! The plan is level-triggered. It is made anew from everything whenever anything changed, and the difference between
+//! what should be and what is becomes actions: removals first, then new targets, then additions, so that no port is
+//! ever open for two reasons. When nothing differs there is nothing to do.
+//!
+//! **Who owns a port.** Of those who claim a port of Windows the first one whose claim could be applied. A claim that
+//! policy refuses holds nothing, so it cannot keep others out.
+//!
+//! **What becomes of connections** when a relay closes. They go on (`Drain`) if the listener merely went away: `nc -l`
+//! closes its listener and goes on talking. They are reset (`Cut`) if the listener lives but must no longer be reached
+//! that way (revoked, refused now, or owned by another distro now), or if its distro is gone.
+
+mod actions;
+mod desired;
+mod statuses;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use wslnet_protocol::{ForwardId, ForwardState};
+use wslnet_relay::Connections;
+
+pub use self::actions::actions;
+pub use self::desired::{desired, lan_addresses};
+pub use self::statuses::statuses;
+use crate::config::Policy;
+use crate::host::Interface;
+use crate::ledger::Key;
+
+/// What a plan depends on besides the claims.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The network interfaces as they are now.
+    pub interfaces: &'a [Interface],
+    /// Where the control port listens.
+    pub control: SocketAddr,
+    /// What Windows allows.
+    pub policy: &'a Policy,
+}
+
+/// What should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The relays, each for the one forward that owns the port.
+    pub relays: BTreeMap<Key, Relay>,
+    /// For each distro all forwards of its set, in the set's order, and what becomes of each.
+    pub outcomes: BTreeMap<String, Vec<(ForwardId, Outcome)>>,
+}
+
+/// A relay that should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// For whom.
+    pub distro: String,
+    /// For which listener.
+    pub id: ForwardId,
+    /// What to dial.
+    pub target: SocketAddr,
+    /// Where to listen; empty while no network interface is fit for it.
+    pub listen: BTreeSet<SocketAddr>,
+}
+
+/// What becomes of a forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It gets the relay on this port. Its state follows from what came of that.
+    Relayed(Key),
+    /// It needs no relay or may have none.
+    Settled(Verdict),
+}
+
+/// The state of a forward without a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The state.
+    pub state: ForwardState,
+    /// Why, and what to do about it.
+    pub reason: String,
+}
+
+/// What is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// The relays that are open.
+    pub relays: BTreeMap<Key, Applied>,
+}
+
+/// A relay that is open, though not necessarily at every address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// For whom.
+    pub distro: String,
+    /// For which listener.
+    pub id: ForwardId,
+    /// What it dials.
+    pub target: SocketAddr,
+    /// Where it listens.
+    pub listening: BTreeSet<SocketAddr>,
+    /// Where it tried to listen and could not.
+    pub failed: BTreeMap<SocketAddr, Failure>,
+}
+
+/// Why a relay could not listen at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// In one sentence, with the address, for people.
+    pub reason: String,
+    /// Whether somebody else holds the port.
+    pub conflict: bool,
+}
+
+/// One thing to do. Each names a relay by its port, and all but `Open` expect that it is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Stop listening everywhere and forget the relay.
+    Close {
+        /// Which relay.
+        key: Key,
+        /// What becomes of its connections.
+        connections: Connections,
+    },
+    /// Stop listening at one address, or forget that it failed. Connections that came in there go on.
+    Unlisten {
+        /// Which relay.
+        key: Key,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Dial something else from now on.
+    Retarget {
+        /// Which relay.
+        key: Key,
+        /// The new target.
+        target: SocketAddr,
+    },
+    /// Begin a relay that listens nowhere yet.
+    Open {
+        /// Its port.
+        key: Key,
+        /// For whom.
+        distro: String,
+        /// For which listener.
+        id: ForwardId,
+        /// What to dial.
+        target: SocketAddr,
+    },
+    /// Listen at one more address.
+    Listen {
+        /// Which relay.
+        key: Key,
+        /// Where.
+        address: SocketAddr,
+    },
+}
+
+impl Actual {
+    /// Whether anything could not be opened, so that another try may help.
+    pub fn has_failures(&self) -> bool {
+        self.relays.values().any(|applied| !applied.failed.is_empty())
+    }
+}
+
+impl Relay {
+    /// Whether the open relay is this one, wherever it listens and whatever it dials.
+    fn is(&self, applied: &Applied) -> bool {
+        self.id == applied.id && self.distro == applied.distro
+    }
+}

@@ -1,0 +1,71 @@
+//! The difference between what should be and what is, as things to do.
+
+use wslnet_relay::Connections;
+
+use super::{Action, Actual, Applied, Desired, Outcome};
+use crate::ledger::Claims;
+
+/// What to do, in the order in which to do it. `retry` asks that addresses which failed be tried again; without it they
+/// are left as they are, so that a port which somebody else holds does not make every change cost a bind.
+pub fn actions(desired: &Desired, actual: &Actual, claims: &Claims<'_>, retry: bool) -> Vec<Action> {
+    let (mut actions, mut retargets) = (Vec::new(), Vec::new());
+    for (&key, applied) in &actual.relays {
+        let Some(relay) = desired.relays.get(&key).filter(|relay| relay.is(applied)) else {
+            actions.push(Action::Close {
+                key,
+                connections: connections_of(applied, desired, claims),
+            });
+            continue;
+        };
+        let known = applied.listening.iter().chain(applied.failed.keys());
+        let unwanted = known.filter(|address| !relay.listen.contains(address));
+        actions.extend(unwanted.map(|&address| Action::Unlisten { key, address }));
+        if relay.target != applied.target {
+            retargets.push(Action::Retarget {
+                key,
+                target: relay.target,
+            });
+        }
+    }
+    actions.append(&mut retargets);
+
+    for (&key, relay) in &desired.relays {
+        let applied = actual.relays.get(&key).filter(|applied| relay.is(applied));
+        if applied.is_none() {
+            let (distro, id, target) = (relay.distro.clone(), relay.id, relay.target);
+            actions.push(Action::Open {
+                key,
+                distro,
+                id,
+                target,
+            });
+        }
+        let is_due = |address| match applied {
+            Some(applied) if applied.listening.contains(address) => false,
+            Some(applied) => retry || !applied.failed.contains_key(address),
+            None => true,
+        };
+        let due = relay.listen.iter().filter(|address| is_due(address));
+        actions.extend(due.map(|&address| Action::Listen { key, address }));
+    }
+    actions
+}
+
+/// Whether the connections of a relay that closes may go on. See the text of [`super`].
+fn connections_of(applied: &Applied, desired: &Desired, claims: &Claims<'_>) -> Connections {
+    let Some(distro) = claims.distros.get(applied.distro.as_str()) else {
+        return Connections::Cut;
+    };
+    let outcomes = desired
+        .outcomes
+        .get(&applied.distro)
+        .map_or(&[][..], Vec::as_slice);
+    let is_withheld = outcomes
+        .iter()
+        .any(|(id, outcome)| *id == applied.id && matches!(outcome, Outcome::Settled(_)));
+    if is_withheld || distro.revoked.contains(&applied.id) {
+        Connections::Cut
+    } else {
+        Connections::Drain
+    }
+}
