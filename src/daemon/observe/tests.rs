@@ -83,6 +83,18 @@ fn a_failing_scan_keeps_the_last_list_and_says_why() {
 }
 
 #[test]
+fn failing_scans_are_repeated_with_pauses() {
+    let source = Scripted::new(Vec::new());
+    source.fail();
+    let start = Instant::now();
+    let observer = source.observe(OFTEN);
+
+    wait_for(&observer, |_| (observer.pulse() >= 3).then_some(()));
+
+    assert!(start.elapsed() >= PAUSES[0] + PAUSES[1]);
+}
+
+#[test]
 fn before_the_first_good_scan_nothing_is_known() {
     let source = Scripted::new(Vec::new());
     source.fail();

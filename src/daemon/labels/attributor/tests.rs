@@ -73,7 +73,7 @@ fn a_foreign_socket_is_asked_again_with_growing_pauses() {
 }
 
 #[test]
-fn foreign_sockets_share_their_walks_and_a_new_socket_looks_for_all() {
+fn a_new_socket_looks_for_all() {
     let world = World::new();
     let start = Instant::now();
     let mut attributor = world.attributor();
@@ -86,6 +86,47 @@ fn foreign_sockets_share_their_walks_and_a_new_socket_looks_for_all() {
     assert_eq!(before, [None]);
     assert_eq!(names(with_another[0].as_ref().unwrap()), ["late"]);
     assert_eq!(with_another[1], None);
+}
+
+#[test]
+fn walks_for_others_do_not_use_up_the_quick_looks() {
+    let world = World::new();
+    let start = Instant::now();
+    let mut attributor = world.attributor();
+    let mut sockets = vec![socket(77)];
+    attributor.attribute(&sockets, start);
+    for (after, inode) in (1..=90).zip(1000..) {
+        sockets.push(socket(inode));
+        attributor.attribute(&sockets, start + after * MS);
+    }
+    world.process(600, 1, "late", &[(3, 77)]);
+
+    let owner = attributor.attribute(&sockets, start + 100 * MS).remove(0);
+
+    assert_eq!(names(&owner.unwrap()), ["late"]);
+}
+
+#[test]
+fn foreign_sockets_of_different_age_share_their_walks_in_the_end() {
+    let world = World::new();
+    let start = Instant::now();
+    let mut attributor = world.attributor();
+    let sockets = [socket(77), socket(88)];
+    // On its own the older one would be looked for at 0, 0.1, 0.4, 1.4, 4.4, 14.4, 24.4 s and so on.
+    for after in [0, 100, 400, 1_400, 4_400] {
+        attributor.attribute(&sockets[..1], start + after * MS);
+    }
+    // The younger one by five seconds uses up its quick looks; from then on, both are looked for together.
+    for after in [5_000, 5_100, 5_400, 6_400, 9_400, 14_400, 19_400] {
+        attributor.attribute(&sockets, start + after * MS);
+    }
+    world.process(600, 1, "late", &[(3, 77), (4, 88)]);
+
+    let when_the_older_would = attributor.attribute(&sockets, start + 24_400 * MS);
+    let together = attributor.attribute(&sockets, start + 29_400 * MS);
+
+    assert_eq!(when_the_older_would, [None, None]);
+    assert!(together.iter().all(Option::is_some));
 }
 
 #[test]
@@ -147,7 +188,9 @@ fn a_reused_pid_or_descriptor_never_keeps_the_old_owner() {
     world.process(300, 10, "closer", &[(9, 88)]);
     let mut attributor = world.attributor();
     let sockets = [socket(77), socket(88)];
-    attributor.attribute(&sockets, start);
+    for after in [0, 1000, 2000] {
+        attributor.attribute(&sockets, start + after * MS);
+    }
 
     world.end(200);
     world.process(200, 5000, "new", &[(9, 77)]);

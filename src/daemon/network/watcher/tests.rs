@@ -49,6 +49,20 @@ fn addresses_come_and_go() {
 }
 
 #[test]
+fn interfaces_without_addresses_come_and_go() {
+    in_namespace(async |watcher| {
+        let has = |view: &NetworkView, name: &str| view.interfaces.values().any(|iface| iface.name == name);
+
+        ip("link add docker0 type bridge");
+        wait_for(watcher, |view| has(view, "docker0")).await;
+        ip("link set docker0 name docker1");
+        wait_for(watcher, |view| has(view, "docker1") && !has(view, "docker0")).await;
+        ip("link del docker1");
+        wait_for(watcher, |view| !has(view, "docker1")).await;
+    });
+}
+
+#[test]
 fn a_moved_vm_gets_its_new_address_and_gateway() {
     in_namespace(async |watcher| {
         ip("address add 172.30.0.9/24 dev eth0");
