@@ -222,9 +222,9 @@ fn windows_has_the_last_word() {
     let ports = [8000, 8001, 445];
     let cases: [(&str, &[u16], &[u16], u16); 4] = [
         ("reach = \"host\"\n", &[], &[], 8000),
-        ("deny-ports = [8000]\n", &[8001], &[8001], 8000),
+        ("ports = [\"1-7999\", \"8001-65535\"]\n", &[8001], &[8001], 8000),
         ("exclude-interfaces = [\"vlan0\"]\n", &[], &[], 8000),
-        ("allow-ports = [\"1-65535\"]\n", &[8000, 8001], &[8000, 8001], 445),
+        ("ports = [\"1-65535\"]\n", &[8000, 8001], &[8000, 8001], 445),
     ];
     for (policy, open, open6, denied) in cases {
         let world = World::new();
@@ -249,4 +249,24 @@ fn windows_has_the_last_word() {
         let windows = rig.distro.listeners(denied).unwrap()[0]["windows"].clone();
         assert_eq!(windows.as_array().map(Vec::len), Some(0), "{policy}: {windows}");
     }
+}
+
+#[test]
+fn what_is_over_the_limit_says_so() {
+    let world = World::new();
+    let mut rig = Rig::new(&world);
+    rig.companion.place.configure("max-forwards = 2\n");
+    rig.companion.start();
+    rig.distro.start_connected();
+    let all: Vec<_> = (8000..8003).map(|port| web(&rig.distro.machine, port)).collect();
+
+    // The lowest ports win, in whatever order they came.
+    let over = rig.distro.until_state(8002, "over-limit");
+    assert!(over["reason"].as_str().unwrap().contains("max-forwards"), "{over}");
+    rig.client.until_open(SOON, WINDOWS, 8000);
+    rig.client.until_open(SOON, WINDOWS, 8001);
+    assert_eq!(rig.client.open_among(WINDOWS, &[8000, 8001, 8002]), [8000, 8001].into());
+
+    drop(all.into_iter().next());
+    rig.client.until_open(SOON, WINDOWS, 8002);
 }

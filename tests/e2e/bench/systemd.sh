@@ -4,8 +4,9 @@
 # The host may mount cgroups the old way; systemd needs version 2, and no controllers.
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-# What a killed run left; a group in use refuses.
+# What killed runs left; a group in use refuses.
 for old in /sys/fs/cgroup/wslnet-e2e-*; do
+    case $old in "/sys/fs/cgroup/${GROUP%-*}"-*) continue ;; esac
     [ ! -d "$old" ] || find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || true
 done
 

@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# The one test command. Prints a line for each step, and at last: N passed, M failed, K skipped.
+#
+#   scripts/test.sh              every step
+#   scripts/test.sh STEP ...     some of them
+#   scripts/test.sh --help       this text
+#
+# Steps:
+#   shell     shellcheck of the scripts
+#   fmt       formatting
+#   clippy    lints of everything for Linux
+#   windows   lints of the Windows program and its crates
+#   docs      the documentation builds without a warning
+#   deny      licenses, banned crates and sources of the dependencies. Not the advisories: their database is a git
+#             repository, and this command takes from package registries only
+#   unit      unit and property tests, and the OpenAPI document against the types
+#   wineunit  unit tests of the Windows side under Wine
+#   e2e       the two programs between network namespaces (root)
+#   systemd   the unit under a real systemd (root)
+#   wine      the Windows program under Wine against the Linux daemon (root)
+#   demo      scripts/demo.sh (root)
+#
+# As root on Debian or Ubuntu it installs what is missing, from package registries. A step that cannot run is skipped with
+# its reason; where CI=true is set that is a failure. The output of each step is kept in target/test/STEP.log.
+# Tests that run at once in a world of their own: WSLNET_TEST_THREADS (4).
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+steps=(shell fmt clippy windows docs deny unit wineunit e2e systemd wine demo)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/wslnet
+target=${CARGO_TARGET_DIR:-target}
+logs=$target/test
+skip_code=77
+threads=${WSLNET_TEST_THREADS:-4}
+deny_version=0.20.2
+windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-companion)
+
+skip() {
+    echo "skipped: $*"
+    exit $skip_code
+}
+
+# Installs packages, or skips the step.
+need() {
+    local package missing=()
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    if [ ${#missing[@]} -eq 0 ]; then return; fi
+    if [ "$(id -u)" != 0 ]; then skip "not root, and not installed: ${missing[*]}"; fi
+    # RUNLEVEL=1 keeps the packages' servers from starting.
+    if ! { apt-get update -qq &&
+        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; }; then
+        skip "cannot install: ${missing[*]}"
+    fi
+}
+
+need_root() {
+    if [ "$(id -u)" != 0 ]; then skip "needs root, for network namespaces"; fi
+    unshare --net --mount --pid --fork true 2>/dev/null || skip "this root may not make namespaces"
+}
+
+need_windows() {
+    scripts/windows.sh setup || skip "cannot set up Wine and the Windows target (see above)"
+}
+
+step_shell() {
+    need shellcheck
+    shellcheck scripts/*.sh .ci/run
+    # Text for the shell that the tests hand to a machine; its variables come from there.
+    shellcheck --shell=sh --exclude=SC2153,SC2154 tests/e2e/bench/systemd.sh
+}
+
+step_fmt() { cargo fmt --all --check; }
+
+step_clippy() {
+    need gcc libc6-dev
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+step_windows() {
+    need gcc libc6-dev
+    need_windows
+    scripts/windows.sh clippy --locked "${windows_crates[@]}"
+    scripts/windows.sh clippy --locked --bin wslnet-companion
+}
+
+step_docs() {
+    need gcc libc6-dev
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+}
+
+step_deny() {
+    local tool=$cache/tools/bin/cargo-deny
+    if [ "$("$tool" --version 2>/dev/null)" != "cargo-deny $deny_version" ]; then
+        cargo install --locked --root "$cache/tools" --version "$deny_version" cargo-deny
+    fi
+    "$tool" --locked check licenses bans sources
+}
+
+step_unit() {
+    need gcc libc6-dev
+    cargo test --locked --workspace --exclude wslnet --no-fail-fast
+}
+
+step_wineunit() {
+    need gcc libc6-dev
+    need_windows
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console \
+        --lib
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib host::
+}
+
+# Runs the end-to-end tests of some modules.
+e2e() { timeout --kill-after=10 900 cargo test --locked --test e2e -- --test-threads "$threads" "$@"; }
+
+step_e2e() {
+    need_root
+    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server
+    e2e --skip systemd:: --skip sandbox:: --skip wine::
+}
+
+step_systemd() {
+    need_root
+    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus
+    e2e systemd:: sandbox::
+}
+
+step_wine() {
+    need_root
+    need gcc libc6-dev iproute2 procps util-linux mount python3
+    need_windows
+    scripts/windows.sh cargo build --locked --bin wslnet-companion
+    local exe
+    exe=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/wslnet-companion.exe' -print -quit)
+    WSLNET_WINDOWS_EXE=$(realpath "$exe") WSLNET_WINEPREFIX=$(scripts/windows.sh prefix) e2e wine::
+}
+
+step_demo() {
+    need_root
+    need gcc libc6-dev iproute2 python3 curl
+    scripts/demo.sh
+}
+
+passed=0 failed=0 skipped=0
+
+# Adds up the closing lines of the test programs in a log. A step without any counts as one test.
+count() {
+    local log=$1 code=$2 sums
+    if [ "$code" = $skip_code ]; then
+        if [ "${CI:-}" = true ]; then failed=$((failed + 1)); else skipped=$((skipped + 1)); fi
+        return
+    fi
+    sums=$(awk '/^test result: / { p += $4; f += $6; s += $8; n++ } END { print n + 0, p + 0, f + 0, s + 0 }' "$log")
+    local lines p f s
+    read -r lines p f s <<<"$sums"
+    if [ "$code" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+    if [ "$code" = 0 ] && [ "$lines" = 0 ]; then p=1; fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+run() {
+    local step=$1 log=$logs/$1.log start=$SECONDS code=0 verdict
+    # Not as part of a condition: there `set -e` would not hold.
+    (
+        set -e
+        "step_$step"
+    ) >"$log" 2>&1 </dev/null &
+    wait $! || code=$?
+    case $code in
+        0) verdict=ok ;;
+        "$skip_code") verdict=$(tail -n 1 "$log") ;;
+        *) verdict=FAILED ;;
+    esac
+    printf '%-9s %4d s  %s\n' "$step" $((SECONDS - start)) "$verdict"
+    if [ "$verdict" = FAILED ]; then sed 's/^/    /' "$log"; fi
+    count "$log" $code
+}
+
+for wanted in "$@"; do
+    case " ${steps[*]} " in
+        *" $wanted "*) ;;
+        *)
+            sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"
+            case $wanted in -h | --help) exit 0 ;; *) exit 2 ;; esac
+            ;;
+    esac
+done
+if [ $# -gt 0 ]; then steps=("$@"); fi
+
+mkdir -p "$logs"
+for step in "${steps[@]}"; do run "$step"; done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]
