@@ -50,7 +50,7 @@ pub(crate) async fn dial(
 ) -> Result<Dialled, DialError> {
     let socket = new_socket(target).map_err(DialError::Socket)?;
     let mut claim = outbound
-        .start(|| start_connect(&socket, target))
+        .start(target, || start_connect(&socket, target))
         .map_err(DialError::Connect)?;
     let stream = TcpStream::from_std(socket.into()).map_err(DialError::Socket)?;
 

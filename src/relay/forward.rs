@@ -108,7 +108,10 @@ impl Forward {
         if let Err(error) = connection::prepare(&client) {
             tracing::debug!(%peer, %error, "a client's socket took no options");
         }
-        if self.budget.outbound().contains(peer) {
+        let ours = client
+            .local_addr()
+            .is_ok_and(|local| self.budget.outbound().contains(peer, local));
+        if ours {
             self.tally.refused_loops.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, target = %self.target(), "a forward leads back to itself; client reset");
             return;

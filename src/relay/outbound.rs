@@ -1,7 +1,10 @@
-//! The local addresses of the sockets that we dialled out with: how a relay recognises itself as its own client.
+//! The connections that we dialled: how a relay recognises itself as its own client.
+//!
+//! Both ends count. A client on this very machine may share its local address with one of our sockets, as Linux gives
+//! the same port to connections with different destinations.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An address and a port, without the flow and scope of IPv6, and with IPv4 in its plain form: a dual-stack listener
@@ -12,81 +15,87 @@ fn place(address: SocketAddr) -> Place {
     (address.ip().to_canonical(), address.port())
 }
 
-/// Local addresses in use, with the number of sockets at each: sockets with different targets may share one.
+/// A connection of ours as the one who dialled it sees it: from where, to where.
+type Path = (Place, Place);
+
+/// Our connections. They are counted, as two may look the same while not all of their address is known.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    places: Mutex<BTreeMap<Place, usize>>,
+    paths: Mutex<BTreeMap<Path, usize>>,
 }
 
 impl Outbound {
-    /// Runs `connect`, which starts a connection without waiting for it and returns the local address, as one step
-    /// towards [`Outbound::contains`]: nobody can be accepted with that address and not be recognised.
+    /// Runs `connect`, which starts a connection to `target` without waiting for it and returns the local address, as
+    /// one step towards [`Outbound::contains`]: nobody can be accepted on that connection and not be recognised.
     ///
     /// # Errors
     /// Those of `connect`.
     pub(crate) fn start<E>(
         self: &Arc<Self>,
+        target: SocketAddr,
         connect: impl FnOnce() -> Result<SocketAddr, E>,
     ) -> Result<Claim, E> {
-        let mut places = self.lock();
-        let place = place(connect()?);
-        *places.entry(place).or_default() += 1;
-        drop(places);
+        let mut paths = self.lock();
+        let path = (place(connect()?), place(target));
+        *paths.entry(path).or_default() += 1;
+        drop(paths);
         Ok(Claim {
             outbound: Arc::clone(self),
-            place,
+            path,
         })
     }
 
-    /// Whether a client at `peer` is one of our own sockets.
-    pub(crate) fn contains(&self, peer: SocketAddr) -> bool {
-        let (ip, port) = place(peer);
-        let places = self.lock();
+    /// Whether the connection that came in from `peer` to our address `local` is one that we dialled.
+    pub(crate) fn contains(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        let ((ip, port), local) = (place(peer), place(local));
         // While Windows is still connecting it may know the port only.
-        let half_known = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-        let half_known_v6 = (IpAddr::from([0u16; 8]), port);
-        [(ip, port), half_known, half_known_v6]
-            .iter()
-            .any(|place| places.contains_key(place))
+        let unspecified = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        let paths = self.lock();
+        std::iter::once(ip)
+            .chain(unspecified)
+            .any(|ip| paths.contains_key(&((ip, port), local)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, usize>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Path, usize>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Holds one local address for as long as its socket lives.
+/// Holds the entry of one connection for as long as its socket lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
     outbound: Arc<Outbound>,
-    place: Place,
+    path: Path,
 }
 
 impl Claim {
-    /// The socket is connected and its address fully known.
+    /// The socket is connected and its local address fully known.
     pub(crate) fn settle(&mut self, address: SocketAddr) {
-        let settled = place(address);
-        if settled == self.place {
+        let settled = (place(address), self.path.1);
+        if settled == self.path {
             return;
         }
-        let mut places = self.outbound.lock();
-        *places.entry(settled).or_default() += 1;
-        release(&mut places, self.place);
-        self.place = settled;
+        let mut paths = self.outbound.lock();
+        *paths.entry(settled).or_default() += 1;
+        release(&mut paths, self.path);
+        self.path = settled;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        release(&mut self.outbound.lock(), self.place);
+        release(&mut self.outbound.lock(), self.path);
     }
 }
 
-fn release(places: &mut BTreeMap<Place, usize>, place: Place) {
-    if let Some(sockets) = places.get_mut(&place) {
+fn release(paths: &mut BTreeMap<Path, usize>, path: Path) {
+    if let Some(sockets) = paths.get_mut(&path) {
         *sockets -= 1;
         if *sockets == 0 {
-            places.remove(&place);
+            paths.remove(&path);
         }
     }
 }
@@ -97,20 +106,31 @@ mod tests {
 
     use super::*;
 
+    const TARGET: &str = "10.0.0.9:80";
+
     #[test]
-    fn an_address_is_ours_until_its_last_socket_goes() {
+    fn a_connection_is_ours_until_its_last_socket_goes() {
         let outbound = Arc::new(Outbound::default());
 
         let one = claim(&outbound, "10.0.0.1:5000");
         let two = claim(&outbound, "10.0.0.1:5000");
         drop(one);
-        assert!(outbound.contains(at("10.0.0.1:5000")));
-        assert!(outbound.contains(at("[::ffff:10.0.0.1]:5000")));
-        assert!(!outbound.contains(at("10.0.0.1:5001")));
-        assert!(!outbound.contains(at("10.0.0.2:5000")));
+        assert!(outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
+        assert!(outbound.contains(at("[::ffff:10.0.0.1]:5000"), at("[::ffff:10.0.0.9]:80")));
+        assert!(!outbound.contains(at("10.0.0.1:5001"), at(TARGET)));
+        assert!(!outbound.contains(at("10.0.0.2:5000"), at(TARGET)));
 
         drop(two);
-        assert!(!outbound.contains(at("10.0.0.1:5000")));
+        assert!(!outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
+    }
+
+    #[test]
+    fn a_client_that_shares_our_local_address_is_not_ours() {
+        let outbound = Arc::new(Outbound::default());
+
+        let _claim = claim(&outbound, "10.0.0.1:5000");
+
+        assert!(!outbound.contains(at("10.0.0.1:5000"), at("10.0.0.9:8080")));
     }
 
     #[test]
@@ -118,15 +138,15 @@ mod tests {
         let outbound = Arc::new(Outbound::default());
 
         let mut claim = claim(&outbound, "0.0.0.0:5000");
-        assert!(outbound.contains(at("10.0.0.1:5000")));
+        assert!(outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
 
         claim.settle(at("10.0.0.1:5000"));
-        assert!(outbound.contains(at("10.0.0.1:5000")));
-        assert!(!outbound.contains(at("10.0.0.2:5000")));
+        assert!(outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
+        assert!(!outbound.contains(at("10.0.0.2:5000"), at(TARGET)));
     }
 
     fn claim(outbound: &Arc<Outbound>, address: &str) -> Claim {
-        outbound.start(|| Ok::<_, ()>(at(address))).unwrap()
+        outbound.start(at(TARGET), || Ok::<_, ()>(at(address))).unwrap()
     }
 
     fn at(address: &str) -> SocketAddr {

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Barrier;
 
-use crate::bench::{Bench, client, read, until};
+use crate::bench::{Bench, client, in_time, read, until};
 
 const MANY: usize = 1000;
 /// Four sockets for each connection lie in this process, and some room.
@@ -19,7 +19,7 @@ async fn a_thousand_connections_talk_at_the_same_time() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(DESCRIPTORS), hard).unwrap();
     let start = Instant::now();
-    let bench = Bench::new().await;
+    let bench = Bench::with_queues_of(2 * MANY as i32).await;
     let (address, service) = (bench.address, bench.service);
     let echo = tokio::spawn(async move {
         loop {
@@ -39,7 +39,7 @@ async fn a_thousand_connections_talk_at_the_same_time() {
                 let mut client = client(address).await;
                 client.write_all(&number.to_le_bytes()).await.unwrap();
                 assert_eq!(read(&mut client, 4).await, number.to_le_bytes());
-                all_open.wait().await;
+                in_time(all_open.wait()).await;
                 for round in 0..5 {
                     let message = [number.to_le_bytes(), (round * number).to_le_bytes()]
                         .concat()
