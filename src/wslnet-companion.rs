@@ -1,2 +1,7 @@
-//! Laid out; filled next.
-fn main() {}
+//! The companion's program. Everything it does is in the crate `wslnet-companion`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wslnet_companion::cli::main()
+}

@@ -1,1 +1,24 @@
-//! Laid out; filled next.
+//! `wslnet-companion`: what runs on Windows, and on Linux as the development and test host. It accepts what distros ask
+//! for, merges it, plans what that means on this machine, and applies it.
+//!
+//! The rooms, in the order in which a request passes them: [`api`] accepts, [`engine`] is the one event loop, [`ledger`]
+//! knows who wants what and for how long, [`plan`] turns wants into actions, [`apply`] executes them, [`host`] knows the
+//! machine. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
+//! argument.
+
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod host;
+pub mod ledger;
+pub mod paths;
+pub mod plan;
+mod run;
+mod stop;
+pub mod target;
+pub mod trust;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

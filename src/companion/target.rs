@@ -327,10 +327,10 @@ mod tests {
     }
 
     fn check(peer: &str, control: &str) -> Result<(), String> {
-        permitted(
-            peer.parse().unwrap(),
-            &machine(),
-            SocketAddr::new(control.parse().unwrap(), 9756),
-        )
+        permitted(ip(peer), &machine(), SocketAddr::new(ip(control), 9756))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 }

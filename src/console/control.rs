@@ -13,6 +13,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 #[cfg(unix)]
 use unix as platform;
 #[cfg(windows)]
@@ -57,6 +59,25 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address.display())
+    }
+}
+
+/// What a running program answers to a command: what was asked for, or why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer<T> {
+    /// It was done.
+    Done(T),
+    /// It was not, and this is why.
+    Failed(String),
+}
+
+impl<T> From<Answer<T>> for Result<T, String> {
+    fn from(answer: Answer<T>) -> Self {
+        match answer {
+            Answer::Done(value) => Ok(value),
+            Answer::Failed(reason) => Err(reason),
+        }
     }
 }
 

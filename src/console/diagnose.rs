@@ -1,6 +1,7 @@
 //! Diagnostics of config files: every problem of a file at once, each with its place and a hint. This is not a
 //! config: what the keys are and mean is said by whoever walks the file with a [`Table`].
 
+mod config_file;
 mod file;
 mod nearest;
 mod reader;
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+pub use config_file::ConfigFile;
 pub use file::{MAX_FILE_BYTES, read_file};
 pub use nearest::nearest;
 pub use reader::{Table, parse, span_within};

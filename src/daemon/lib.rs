@@ -1,9 +1,23 @@
-//! Laid out; filled next.
+//! `wslnetd`: what runs in each distro (Linux). It observes what listens, labels it, decides, and keeps the companion on
+//! Windows in step.
+//!
+//! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
+//! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
+//! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people. [`policy`], [`picture`], [`damper`] and
+//! [`report`] are pure: they do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod damper;
 pub mod labels;
 pub mod listeners;
 pub mod network;
 pub mod observe;
+pub mod picture;
 pub mod policy;
+pub mod push;
+pub mod report;
+pub mod run;
+pub mod systemd;

@@ -56,14 +56,24 @@ pub fn bind_exclusive(address: SocketAddr) -> Result<TcpListener, BindError> {
     Ok(platform::bind(address, None)?)
 }
 
-/// As [`bind_exclusive`], with a fresh answer of [`super::listeners`] at hand: for many binds in a row, of which each
-/// would read the whole table on Windows.
-///
-/// # Errors
-/// See [`bind_exclusive`].
-pub fn bind_exclusive_among(address: SocketAddr, listeners: &[PortHolder]) -> Result<TcpListener, BindError> {
-    check_network_address(address.ip())?;
-    Ok(platform::bind(address, Some(listeners))?)
+/// A round of binds. Windows' listener table is read for the first of them and serves the others, so a round should
+/// be over quickly.
+#[derive(Debug, Default)]
+pub struct BindRound(Option<Vec<PortHolder>>);
+
+impl BindRound {
+    /// As [`bind_exclusive`].
+    ///
+    /// # Errors
+    /// See [`bind_exclusive`].
+    pub fn bind_exclusive(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
+        check_network_address(address.ip())?;
+        let listeners = match &mut self.0 {
+            Some(listeners) => listeners,
+            none => none.insert(platform::listeners_to_avoid()?),
+        };
+        Ok(platform::bind(address, Some(listeners))?)
+    }
 }
 
 /// As [`bind_exclusive`], but loopback is allowed: for the companion's own control port, which lives on 127.0.0.1
@@ -122,7 +132,9 @@ mod tests {
                 matches!(error, BindError::NotConcrete(ip) if ip == address),
                 "{address}: {error:?}"
             );
-            let error = bind_exclusive_among(SocketAddr::new(address, 0), &[]).unwrap_err();
+            let error = BindRound::default()
+                .bind_exclusive(SocketAddr::new(address, 0))
+                .unwrap_err();
             assert!(
                 matches!(error, BindError::NotConcrete(ip) if ip == address),
                 "{address}: {error:?}"

@@ -24,7 +24,7 @@ use linux as platform;
 use windows as platform;
 
 pub use awake::{Awake, awake};
-pub use bind::{BindError, bind_control, bind_exclusive, bind_exclusive_among};
+pub use bind::{BindError, BindRound, bind_control, bind_exclusive};
 pub use changes::{ChangeWatch, POLL, watch_changes};
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, same_subnet, wsl_adapter};
@@ -51,7 +51,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 
 /// Every listening TCP socket of this machine, in order of address and port.
 ///
-/// Cheap enough to ask before a round of binds ([`bind_exclusive_among`]). On Windows each row names its process; on Linux `pid` and `image` stay
+/// On Windows each row names its process; on Linux `pid` and `image` stay
 /// empty, because the kernel's table has only inodes and the search through /proc costs more than the table itself:
 /// ask [`owner_of`] about the one port that matters.
 ///

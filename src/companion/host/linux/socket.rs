@@ -13,6 +13,15 @@ pub(in crate::host) const REFUSED: &str = "the system refuses this port: ports b
 /// The kernel cuts it to net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
 
+/// Nobody: Linux itself refuses an address that a wildcard listener covers.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the Windows side reads a table, which can fail"
+)]
+pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
+    Ok(Vec::new())
+}
+
 /// Binds and listens, non-blocking. The caller has checked that the address is concrete.
 ///
 /// `SO_REUSEADDR` is there only so that connections in TIME_WAIT, left by a run that crashed, do not block the port for

@@ -19,6 +19,11 @@ pub(in crate::host) const REFUSED: &str = "Windows refuses this port: it is rese
 /// `SOMAXCONN_HINT(4096)` of winsock2.h: a negative number is taken as given, a positive one is cut to 200.
 const BACKLOG: i32 = -4096;
 
+/// The listeners that [`bind`] has to look at by itself, because Windows would let us bind beside them.
+pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
+    table::listeners()
+}
+
 /// Binds and listens, non-blocking. The caller has checked that the address is concrete.
 ///
 /// `SO_EXCLUSIVEADDRUSE` keeps everyone, with `SO_REUSEADDR` or not, off our port later. It does not keep us off
@@ -80,7 +85,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
     use crate::host::windows::wine::assert_owner;
-    use crate::host::{BindError, bind_exclusive, bind_exclusive_among, interfaces, listeners, owner_of};
+    use crate::host::{BindError, bind_exclusive, interfaces, listeners, owner_of};
     use std::net::{IpAddr, Ipv4Addr};
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
@@ -154,10 +159,10 @@ mod tests {
         drop(own);
 
         assert!(matches!(
-            bind_exclusive_among(address, &wildcard),
+            bind(address, Some(&wildcard)).map_err(BindError::from),
             Err(BindError::InUse)
         ));
-        bind_exclusive_among(address, &concrete).unwrap();
+        bind(address, Some(&concrete)).unwrap();
     }
 
     /// Not a test: the other program of the next one.

@@ -181,25 +181,52 @@ fn a_socket_nobody_here_holds_any_more_becomes_foreign() {
 }
 
 #[test]
-fn a_reused_pid_or_descriptor_never_keeps_the_old_owner() {
+fn a_reused_pid_never_keeps_the_old_owner() {
     let world = World::new();
     let start = Instant::now();
     world.process(200, 10, "old", &[(9, 77)]);
-    world.process(300, 10, "closer", &[(9, 88)]);
     let mut attributor = world.attributor();
-    let sockets = [socket(77), socket(88)];
-    for after in [0, 1000, 2000] {
-        attributor.attribute(&sockets, start + after * MS);
-    }
+    settle(&mut attributor, &socket(77), start);
 
     world.end(200);
     world.process(200, 5000, "new", &[(9, 77)]);
+    let owner = attributor
+        .attribute(&[socket(77)], start + 9000 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["new"]);
+    assert_eq!(owner.holders[0].start_time, 5000);
+}
+
+#[test]
+fn a_reused_descriptor_never_keeps_the_old_owner() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(300, 10, "closer", &[(9, 88)]);
+    let mut attributor = world.attributor();
+    settle(&mut attributor, &socket(88), start);
+
     world.end(300);
     world.process(300, 10, "closer", &[(9, 99)]);
-    let owners = attributor.attribute(&sockets, start + 5000 * MS);
+    let owner = attributor.attribute(&[socket(88)], start + 9000 * MS).remove(0);
 
-    assert_eq!(names(owners[0].as_ref().unwrap()), ["new"]);
-    assert_eq!(owners[1], None);
+    assert_eq!(owner, None);
+}
+
+#[test]
+fn sockets_that_are_gone_are_forgotten() {
+    let world = World::new();
+    let start = Instant::now();
+    let mut attributor = world.attributor();
+
+    attributor.attribute(&[socket(77), socket(88)], start);
+    attributor.attribute(&[socket(88)], start + MS);
+
+    assert_eq!(
+        attributor.known.keys().map(|key| key.inode).collect::<Vec<_>>(),
+        [88]
+    );
 }
 
 #[test]

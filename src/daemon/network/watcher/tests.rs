@@ -209,6 +209,9 @@ fn on_own_thread(test: impl AsyncFnOnce() + Send + 'static) {
         for command in [
             "link set lo up",
             "link add eth0 type veth peer name windows",
+            // No link-local addresses: their checks for duplicates would send messages in the middle of a test.
+            "link set eth0 addrgenmode none",
+            "link set windows addrgenmode none",
             "link set windows up",
             "address add 172.20.0.5/24 dev eth0",
             "link set eth0 up",

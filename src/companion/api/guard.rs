@@ -1,0 +1,160 @@
+//! Headers, checked before a body is read. TLS already keeps browsers out, since they have no pinned key; these checks
+//! are the second wall against DNS rebinding, cross-site requests and request smuggling.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use wslnet_protocol::header::{HOST, MEDIA_TYPE};
+use wslnet_protocol::{ErrorCode, Problem, limits};
+
+use super::body::Refusal;
+
+/// Refuses what our own client never sends.
+pub(super) async fn check(request: Request, next: Next) -> Response {
+    match examine(request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+fn examine(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let forbidden = |message: String| Err(Problem::new(ErrorCode::Forbidden, message));
+    let invalid = |message: &str| Err(Problem::new(ErrorCode::Invalid, message));
+
+    if let Some(name) = headers.keys().find(|name| only_browsers_or_proxies_send(name)) {
+        return forbidden(format!(
+            "the header `{name}` has no place here; only wslnetd may call"
+        ));
+    }
+    if single(headers, &header::HOST) != Some(HOST) {
+        return forbidden(format!("the host must be `{HOST}`"));
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::EXPECT) {
+        return invalid("a body must come whole, with its length; no transfer coding, no expectation");
+    }
+    let has_body = method == Method::POST || method == Method::PUT;
+    if !has_body {
+        return match single(headers, &header::CONTENT_LENGTH) {
+            None | Some("0") => Ok(()),
+            Some(_) => invalid("this request has no body"),
+        };
+    }
+    if single(headers, &header::CONTENT_TYPE) != Some(MEDIA_TYPE) {
+        return invalid(&format!("the content type must be `{MEDIA_TYPE}`"));
+    }
+    match single(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) if length <= limits::BODY_BYTES => Ok(()),
+        Some(_) => invalid(&format!("a body has at most {} bytes", limits::BODY_BYTES)),
+        None => invalid("the content length is missing or repeated"),
+    }
+}
+
+fn only_browsers_or_proxies_send(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    ["origin", "referer", "cookie", "authorization", "forwarded", "via"].contains(&name)
+        || name.starts_with("sec-fetch-")
+        || name.starts_with("x-forwarded-")
+}
+
+/// The value of a header that occurs exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn our_own_requests_pass() {
+        assert_eq!(examine(&Method::PUT, &ours()), Ok(()));
+        assert_eq!(examine(&Method::GET, &headers(&[("host", HOST)])), Ok(()));
+    }
+
+    #[test]
+    fn what_a_browser_or_a_proxy_adds_is_forbidden() {
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("referer", "https://evil.example/"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer x"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "cors"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("via", "1.1 proxy"),
+        ] {
+            let mut request = ours();
+            request.insert(HeaderName::from_static(name), value.parse().unwrap());
+
+            assert_eq!(
+                code(examine(&Method::PUT, &request)),
+                Some(ErrorCode::Forbidden),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_host_must_be_ours_and_come_once() {
+        let mut rebound = ours();
+        rebound.insert(header::HOST, "evil.example".parse().unwrap());
+        let mut twice = ours();
+        twice.append(header::HOST, HOST.parse().unwrap());
+        let mut none = ours();
+        none.remove(header::HOST);
+
+        for request in [rebound, twice, none] {
+            assert_eq!(code(examine(&Method::PUT, &request)), Some(ErrorCode::Forbidden));
+        }
+    }
+
+    #[test]
+    fn bodies_have_our_type_and_a_bounded_length() {
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("content-length", "1048577"),
+            ("content-length", "-1"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+        ] {
+            let mut request = ours();
+            request.insert(HeaderName::from_static(name), value.parse().unwrap());
+
+            assert_eq!(
+                code(examine(&Method::PUT, &request)),
+                Some(ErrorCode::Invalid),
+                "{name}: {value}"
+            );
+        }
+        let get_with_body = headers(&[("host", HOST), ("content-length", "5")]);
+        assert_eq!(
+            code(examine(&Method::GET, &get_with_body)),
+            Some(ErrorCode::Invalid)
+        );
+    }
+
+    fn ours() -> HeaderMap {
+        headers(&[
+            ("host", HOST),
+            ("content-type", MEDIA_TYPE),
+            ("content-length", "2"),
+        ])
+    }
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn code(result: Result<(), Problem>) -> Option<ErrorCode> {
+        result.err().map(|problem| problem.error)
+    }
+}

@@ -1,0 +1,7 @@
+//! Executes what the plan says, and knows what is open. As little as possible is decided here.
+
+mod gate;
+mod relays;
+
+pub use gate::TargetGate;
+pub use relays::Relays;

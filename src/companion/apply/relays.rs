@@ -1,0 +1,209 @@
+//! The relay backend: one [`Forwarder`] for each forward, and what each of its addresses came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use wslnet_protocol::ForwardId;
+use wslnet_relay::{Budget, Connections, Counters, Forwarder, Gate, Limits};
+
+use crate::host::{self, BindError, BindRound, PortHolder};
+use crate::ledger::Key;
+use crate::plan::{Action, Actual, Applied, Failure};
+
+/// All forwards that this program relays.
+#[derive(Debug)]
+pub struct Relays {
+    budget: Arc<Budget>,
+    gate: Arc<dyn Gate>,
+    forwarders: BTreeMap<Key, Forwarder>,
+    actual: Actual,
+    draining: Vec<Draining>,
+}
+
+/// A forward whose listener went away in the guest while connections went on.
+#[derive(Debug)]
+struct Draining {
+    distro: String,
+    id: ForwardId,
+    forwarder: Forwarder,
+}
+
+impl Relays {
+    /// No forwards yet; `gate` is asked before every dial.
+    pub fn new(gate: Arc<dyn Gate>) -> Self {
+        Self {
+            budget: Budget::new(Limits::default()),
+            gate,
+            forwarders: BTreeMap::new(),
+            actual: Actual::default(),
+            draining: Vec::new(),
+        }
+    }
+
+    /// What is open now, and what could not be opened.
+    pub fn actual(&self) -> &Actual {
+        &self.actual
+    }
+
+    /// What a forward has carried so far.
+    pub fn counters(&self, key: &Key) -> Option<Counters> {
+        self.forwarders.get(key).map(Forwarder::counters)
+    }
+
+    /// Executes actions in their order. Ports that an action closes are free when this returns.
+    pub async fn apply(&mut self, actions: Vec<Action>) {
+        let mut round = BindRound::default();
+        for action in actions {
+            match action {
+                Action::Close { key, connections } => self.close(key, connections).await,
+                Action::Open {
+                    key,
+                    distro,
+                    id,
+                    target,
+                } => self.open(key, distro, id, target),
+                Action::Retarget { key, target } => self.retarget(key, target),
+                Action::Unlisten { key, address } => self.unlisten(key, address).await,
+                Action::Listen { key, address } => self.listen(key, address, &mut round),
+            }
+        }
+    }
+
+    /// Cuts what still drains of the distros that are gone and of the listeners that were revoked, and forgets what
+    /// has drained.
+    pub fn sweep(&mut self, living: &BTreeSet<&str>, revoked: &BTreeSet<(&str, ForwardId)>) {
+        self.draining.retain(|entry| {
+            let unwanted = !living.contains(entry.distro.as_str())
+                || revoked.contains(&(entry.distro.as_str(), entry.id));
+            // Dropping a forwarder cuts its connections.
+            !unwanted && entry.forwarder.counters().connections > 0
+        });
+    }
+
+    /// Closes every port and cuts every connection.
+    pub async fn close_all(&mut self) {
+        self.draining.clear();
+        self.actual.relays.clear();
+        for forwarder in std::mem::take(&mut self.forwarders).into_values() {
+            forwarder.close(Connections::Cut).await;
+        }
+    }
+
+    async fn close(&mut self, key: Key, connections: Connections) {
+        let (Some(mut forwarder), Some(applied)) =
+            (self.forwarders.remove(&key), self.actual.relays.remove(&key))
+        else {
+            return;
+        };
+        tracing::info!(port = key.port, distro = %applied.distro, "closed");
+        match connections {
+            Connections::Cut => forwarder.close(Connections::Cut).await,
+            Connections::Drain => {
+                for address in forwarder.listening().collect::<Vec<_>>() {
+                    forwarder.unlisten(address).await;
+                }
+                self.draining.push(Draining {
+                    distro: applied.distro,
+                    id: applied.id,
+                    forwarder,
+                });
+            }
+        }
+    }
+
+    fn open(&mut self, key: Key, distro: String, id: ForwardId, target: SocketAddr) {
+        let forwarder = Forwarder::new(target, self.gate.clone(), self.budget.clone());
+        let applied = Applied {
+            distro,
+            id,
+            target,
+            listening: BTreeSet::new(),
+            failed: BTreeMap::new(),
+        };
+        self.forwarders.insert(key, forwarder);
+        self.actual.relays.insert(key, applied);
+    }
+
+    fn retarget(&mut self, key: Key, target: SocketAddr) {
+        if let (Some(forwarder), Some(applied)) =
+            (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
+        {
+            tracing::info!(port = key.port, distro = %applied.distro, %target, "the guest's address changed");
+            forwarder.retarget(target);
+            applied.target = target;
+            let distro = &applied.distro;
+            // They talk to the former address, where nobody answers any more.
+            self.draining.retain(|entry| entry.distro != *distro);
+        }
+    }
+
+    async fn unlisten(&mut self, key: Key, address: SocketAddr) {
+        if let (Some(forwarder), Some(applied)) =
+            (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
+        {
+            forwarder.unlisten(address).await;
+            applied.listening.remove(&address);
+            applied.failed.remove(&address);
+        }
+    }
+
+    fn listen(&mut self, key: Key, address: SocketAddr, round: &mut BindRound) {
+        let (Some(forwarder), Some(applied)) =
+            (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
+        else {
+            return;
+        };
+        let listener = match round.bind_exclusive(address) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let failure = explain(address, &error, applied.failed.get(&address));
+                applied.failed.insert(address, failure);
+                return;
+            }
+        };
+        match forwarder.listen(listener) {
+            Ok(_) => {
+                tracing::info!(%address, distro = %applied.distro, target = %applied.target, "opened");
+                applied.failed.remove(&address);
+                applied.listening.insert(address);
+            }
+            Err(error) => {
+                let reason = format!("{address}: {error}");
+                applied.failed.insert(
+                    address,
+                    Failure {
+                        reason,
+                        conflict: false,
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Says why an address could not be opened. The search for the owner costs a walk through the process table, so a
+/// failure that is still the same keeps the reason that was found the first time.
+fn explain(address: SocketAddr, error: &BindError, before: Option<&Failure>) -> Failure {
+    let conflict = matches!(error, BindError::InUse | BindError::Refused);
+    if let Some(before) = before.filter(|before| before.conflict && conflict) {
+        return before.clone();
+    }
+    let owner = conflict
+        .then(|| host::owner_of(address, Some(std::process::id())))
+        .flatten();
+    let reason = match owner {
+        Some(owner) => format!("{address} is held by {}; {error}", describe(&owner)),
+        None => format!("{address}: {error}"),
+    };
+    tracing::info!(%address, reason, "could not be opened");
+    Failure { reason, conflict }
+}
+
+fn describe(owner: &PortHolder) -> String {
+    match (&owner.image, owner.pid) {
+        (Some(image), Some(pid)) => format!("{image} (pid {pid})"),
+        (None, Some(pid)) => format!("a program with pid {pid}"),
+        (_, None) => "another program".to_owned(),
+    }
+}

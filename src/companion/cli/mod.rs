@@ -1,0 +1,163 @@
+//! The command line of `wslnet-companion`. Exit codes: 0 done, 1 could not, 2 asked wrongly.
+
+mod show;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use wslnet_console::control::{self, Answer, Endpoint};
+use wslnet_console::diagnose::ConfigFile;
+use wslnet_console::{log, output};
+use wslnet_link::PublicKey;
+
+use crate::config::WatchedConfig;
+use crate::engine::{ForwardReport, StatusReport};
+use crate::paths::Paths;
+use crate::run::{self, Ask};
+
+/// How long a running companion may take to answer a command.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Opens on Windows the ports that WSL2 distros listen on.
+#[derive(Debug, Parser)]
+#[command(name = "wslnet-companion", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Debug, Args)]
+struct Places {
+    /// The configuration file, companion.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the key and the trusted keys are kept
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where the running program can be reached
+    #[arg(long, global = true, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground until Ctrl-C
+    Run {
+        /// Where to listen for distros [default: port 9756 of the WSL adapter]
+        #[arg(long, value_name = "IP:PORT")]
+        listen: Option<SocketAddr>,
+    },
+    /// Show what the running companion is doing
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the forwards of all distros
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print this machine's public key, for `wslnetd trust KEY`; it is made at the first call
+    Key,
+    /// Trust a distro's key, as printed by `wslnetd key`
+    Trust {
+        /// A name for the distro: letters, digits, `.`, `_` and `-`
+        name: String,
+        /// The key: 64 hex digits
+        key: PublicKey,
+    },
+    /// Trust a distro's key no longer; its forwards are withdrawn at once
+    Untrust {
+        /// The name under which the key is trusted
+        name: String,
+    },
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => output::Exit::Ok.into(),
+        Err(error) => {
+            output::report_error("wslnet-companion", error.as_ref());
+            output::Exit::Failure.into()
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let standard = Paths::standard();
+    let named_config = cli.places.config.is_some();
+    let paths = Paths {
+        config: cli.places.config.unwrap_or(standard.config),
+        state_dir: cli.places.state_dir.unwrap_or(standard.state_dir),
+        run_dir: cli.places.run_dir.unwrap_or(standard.run_dir),
+    };
+    match cli.command {
+        Command::Run { listen } => {
+            log::init("WSLNET_LOG")?;
+            let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), named_config));
+            runtime()?.block_on(run::run(&paths, config, listen))
+        }
+        Command::Status { json } => {
+            let status = ask::<StatusReport>(&paths, Ask::Status)?;
+            Ok(if json {
+                output::print_json(&status)
+            } else {
+                output::print(&show::status(&status))
+            }?)
+        }
+        Command::List { json } => {
+            let list = ask::<Vec<ForwardReport>>(&paths, Ask::List)?;
+            Ok(match list.as_slice() {
+                list if json => output::print_json(list),
+                [] => output::print("No distro asks for a forward.\n"),
+                list => output::print_table(&show::list(list)),
+            }?)
+        }
+        Command::Key => {
+            let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
+            Ok(output::print(&format!("{}\n", key.public()))?)
+        }
+        Command::Trust { name, key } => {
+            let before = wslnet_link::trust(&paths.state_dir, &name, key).context("cannot trust the key")?;
+            let note = match before {
+                Some(before) if before != key => "; its former key is no longer trusted",
+                _ => "",
+            };
+            Ok(output::print(&format!(
+                "trusted: {name} {}{note}\n",
+                key.fingerprint()
+            ))?)
+        }
+        Command::Untrust { name } => {
+            let key = wslnet_link::untrust(&paths.state_dir, &name).context("cannot withdraw the trust")?;
+            Ok(output::print(&format!(
+                "no longer trusted: {name} {}\n",
+                key.fingerprint()
+            ))?)
+        }
+    }
+}
+
+fn ask<T: DeserializeOwned>(paths: &Paths, ask: Ask) -> anyhow::Result<T> {
+    let endpoint = Endpoint::in_run_dir(&paths.run_dir, run::NAME);
+    let answer = runtime()?.block_on(control::call::<_, Answer<T>>(&endpoint, &ask, ANSWER_TIME))?;
+    Result::from(answer).map_err(anyhow::Error::msg)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

@@ -1,0 +1,200 @@
+//! The command line of `wslnetd`. Exit codes: 0 done, 1 could not, 2 asked wrongly.
+
+mod show;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use wslnet_console::control::{Answer, Endpoint, call};
+use wslnet_console::{log, output};
+use wslnet_link::PublicKey;
+
+use crate::config;
+use crate::control::{self, Ask};
+use crate::push::COMPANION;
+use crate::report::{Row, StatusReport, Walk};
+use crate::run::{self, Places};
+
+/// How long a running daemon may take to answer a command.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Makes what listens in this WSL2 distro reachable from Windows and the local network.
+#[derive(Debug, Parser)]
+#[command(name = "wslnetd", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    places: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// The configuration file [default: /etc/wslnetd/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the key and the trusted key are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/wslnetd")]
+    state_dir: PathBuf,
+    /// Where the running daemon can be reached
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/wslnetd")]
+    run_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run {
+        /// Where wslnet-companion listens [default: port 9756 of the default gateway]
+        #[arg(long, value_name = "IP:PORT")]
+        companion: Option<SocketAddr>,
+    },
+    /// Show what the running daemon is doing
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the listeners of this distro and where they can be reached
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Also list the listeners of other distros
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say why a port can or cannot be reached, step by step from the socket to the network
+    Explain {
+        /// The port
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration file and print everything that is wrong with it
+    Check {
+        /// The file [default: the daemon's]
+        file: Option<PathBuf>,
+    },
+    /// Let the running daemon read its configuration again
+    Reload,
+    /// Print this distro's public key, for `wslnet-companion trust NAME KEY`; it is made at the first call
+    Key,
+    /// Trust the companion's key, as printed by `wslnet-companion key`
+    Trust {
+        /// The key: 64 hex digits
+        key: PublicKey,
+    },
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => output::Exit::Ok.into(),
+        Err(error) => {
+            output::report_error("wslnetd", error.as_ref());
+            output::Exit::Failure.into()
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let PlaceArgs {
+        config,
+        state_dir,
+        run_dir,
+    } = cli.places;
+    let places = Places {
+        config_named: config.is_some(),
+        config: config.unwrap_or_else(|| config::STANDARD_PATH.into()),
+        state_dir,
+        run_dir,
+    };
+    match cli.command {
+        Command::Run { companion } => {
+            log::init("WSLNETD_LOG")?;
+            runtime()?.block_on(run::run(&places, companion))
+        }
+        Command::Status { json } => {
+            let status = ask::<StatusReport>(&places, Ask::Status)?;
+            Ok(if json {
+                output::print_json(&status)
+            } else {
+                output::print(&show::status(&status))
+            }?)
+        }
+        Command::List { json, all } => {
+            let rows = ask::<Vec<Row>>(&places, Ask::List { all })?;
+            Ok(match rows.as_slice() {
+                rows if json => output::print_json(rows),
+                [] => output::print("Nothing listens in this distro.\n"),
+                rows => output::print_table(&show::list(rows)),
+            }?)
+        }
+        Command::Explain { port, json } => {
+            let walk = ask::<Walk>(&places, Ask::Explain { port })?;
+            Ok(if json {
+                output::print_json(&walk)
+            } else {
+                output::print(&show::walk(&walk))
+            }?)
+        }
+        Command::Check { file } => check(&file.unwrap_or(places.config)),
+        Command::Reload => {
+            ask::<()>(&places, Ask::Reload)?;
+            Ok(output::print("wslnetd has read its configuration again\n")?)
+        }
+        Command::Key => {
+            let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
+            Ok(output::print(&format!("{}\n", key.public()))?)
+        }
+        Command::Trust { key } => {
+            let before =
+                wslnet_link::trust(&places.state_dir, COMPANION, key).context("cannot trust the key")?;
+            let note = match before {
+                Some(before) if before != key => "; its former key is no longer trusted",
+                _ => "",
+            };
+            Ok(output::print(&format!(
+                "trusted: {COMPANION} {}{note}\n",
+                key.fingerprint()
+            ))?)
+        }
+    }
+}
+
+fn check(file: &std::path::Path) -> anyhow::Result<()> {
+    match config::load(file) {
+        Ok(Some(_)) => Ok(output::print(&format!("{}: no mistakes\n", file.display()))?),
+        Ok(None) => bail!(
+            "{} does not exist: wslnetd would run with its defaults",
+            file.display()
+        ),
+        Err(report) => {
+            output::print_to_stderr(&report.render(output::stderr_is_terminal()));
+            bail!("{}", report.summary())
+        }
+    }
+}
+
+fn ask<T: DeserializeOwned>(places: &Places, ask: Ask) -> anyhow::Result<T> {
+    let endpoint = Endpoint::in_run_dir(&places.run_dir, control::NAME);
+    let answer = runtime()?.block_on(call::<_, Answer<T>>(&endpoint, &ask, ANSWER_TIME))?;
+    Result::from(answer).map_err(anyhow::Error::msg)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

@@ -1,0 +1,123 @@
+//! Reports as people read them. All foreign text was cleaned when it was read, and the table cleans its cells again.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use wslnet_console::output::Table;
+
+use crate::report::{Row, StatusReport, Walk};
+
+/// The status, a few lines.
+pub(super) fn status(status: &StatusReport) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:>10}: {value}");
+    };
+    let companion = &status.companion;
+    let address = companion
+        .address
+        .map_or_else(|| "address unknown".to_owned(), |address| address.to_string());
+    let version = companion
+        .version
+        .as_ref()
+        .map(|version| format!(", version {version}"))
+        .unwrap_or_default();
+    let known_as = companion
+        .distro
+        .as_ref()
+        .map(|distro| format!(", knows this distro as {distro}"));
+    line("version", status.version.clone());
+    line("mode", format!("{} ({})", status.mode, status.mode_source));
+    line(
+        "vm address",
+        status
+            .vm_address
+            .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+    );
+    line(
+        "companion",
+        format!(
+            "{address} {}{version}{}",
+            companion.state,
+            known_as.unwrap_or_default()
+        ),
+    );
+    if !companion.reason.is_empty() {
+        line("", companion.reason.clone());
+    }
+    line(
+        "listeners",
+        format!(
+            "{}: {} exposed ({} active on Windows), {} withheld; {} more of other distros",
+            status.listeners, status.exposed, status.active, status.withheld, status.foreign
+        ),
+    );
+    line("windows", addresses(&status.windows));
+    line(
+        "source",
+        status.source.clone().unwrap_or_else(|| "no scan yet".to_owned()),
+    );
+    if let Some(error) = &status.scan_error {
+        line("scan", error.clone());
+    }
+    if let Some(error) = &status.config_error {
+        line(
+            "config",
+            format!("the changed file was refused, the former configuration stays:\n{error}"),
+        );
+    }
+    text
+}
+
+/// The listeners, a row each.
+pub(super) fn list(rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        "PROTO",
+        "ADDRESS",
+        "PROCESS",
+        "USER",
+        "STATE",
+        "ON WINDOWS",
+        "REASON",
+    ]);
+    for row in rows {
+        table.row([
+            row.protocol.clone(),
+            SocketAddr::new(row.address, row.port).to_string(),
+            row.process.clone().unwrap_or_else(|| "-".to_owned()),
+            row.user.clone().unwrap_or_else(|| "-".to_owned()),
+            row.state.clone(),
+            addresses(&row.windows),
+            row.reason.clone(),
+        ]);
+    }
+    table
+}
+
+/// The way of a port, a step a line, and what to do.
+pub(super) fn walk(walk: &Walk) -> String {
+    let mut text = String::new();
+    for explanation in &walk.listeners {
+        let _ = writeln!(text, "{}", explanation.listener);
+        for step in &explanation.steps {
+            let _ = writeln!(
+                text,
+                "  {} {}: {}",
+                if step.passed { "ok  " } else { "STOP" },
+                step.name,
+                step.finding
+            );
+        }
+        let _ = writeln!(text);
+    }
+    let _ = writeln!(text, "{}", walk.conclusion);
+    text
+}
+
+fn addresses(list: &[impl ToString]) -> String {
+    if list.is_empty() {
+        return "-".to_owned();
+    }
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

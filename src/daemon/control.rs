@@ -1,0 +1,109 @@
+//! Serves the command line of the same program: status, list, explain, reload. Reading is for every user of the
+//! distro, as the same facts can be read from /proc; what changes something is for root and the daemon's own user.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use wslnet_console::control::{Answer, Connection, Listener};
+
+use crate::picture::Picture;
+use crate::report;
+
+/// The name of the control endpoint.
+pub const NAME: &str = "wslnetd";
+
+/// How long to wait after a failed accept, so that running out of file descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a command may ask the running daemon.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// [`StatusReport`](report::StatusReport).
+    Status,
+    /// A list of [`Row`](report::Row).
+    List {
+        /// Also the listeners of other distros.
+        all: bool,
+    },
+    /// A [`Walk`](report::Walk) along one port.
+    Explain {
+        /// The port.
+        port: u16,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Asks the event loop to read the configuration again; the answer is the rendered report of a refused file.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// Answers commands until `stop`.
+pub async fn serve(
+    mut listener: Listener,
+    picture: watch::Receiver<Picture>,
+    reload: mpsc::Sender<ReloadRequest>,
+    stop: CancellationToken,
+) {
+    loop {
+        let connection = tokio::select! {
+            connection = listener.accept() => connection,
+            () = stop.cancelled() => return,
+        };
+        match connection {
+            Ok(connection) => {
+                tokio::spawn(answer(connection, picture.clone(), reload.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control endpoint could not accept a command");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(
+    mut connection: Connection,
+    picture: watch::Receiver<Picture>,
+    reload: mpsc::Sender<ReloadRequest>,
+) {
+    let ask = connection.request::<Ask>().await;
+    let sent = match ask {
+        Err(error) => connection.answer(&Answer::<()>::Failed(error.to_string())).await,
+        Ok(Ask::Status) => {
+            let status = report::status(&picture.borrow());
+            connection.answer(&Answer::Done(status)).await
+        }
+        Ok(Ask::List { all }) => {
+            let rows = report::rows(&picture.borrow(), all);
+            connection.answer(&Answer::Done(rows)).await
+        }
+        Ok(Ask::Explain { port }) => {
+            let walk = report::explain(&picture.borrow(), port);
+            connection.answer(&Answer::Done(walk)).await
+        }
+        Ok(Ask::Reload) if !connection.peer().privileged => {
+            let reason = "only root may reload the configuration: use sudo, or `systemctl reload wslnetd`";
+            connection.answer(&Answer::<()>::Failed(reason.to_owned())).await
+        }
+        Ok(Ask::Reload) => connection.answer(&reloaded(&reload).await).await,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a command went away before its answer");
+    }
+}
+
+async fn reloaded(reload: &mpsc::Sender<ReloadRequest>) -> Answer<()> {
+    let stopping = || Answer::Failed("wslnetd is stopping".to_owned());
+    let (answer, reply) = oneshot::channel();
+    if reload.send(answer).await.is_err() {
+        return stopping();
+    }
+    match reply.await {
+        Ok(Ok(())) => Answer::Done(()),
+        Ok(Err(report)) => Answer::Failed(report),
+        Err(_) => stopping(),
+    }
+}

@@ -1,0 +1,195 @@
+//! Keeps a flapping listener from flapping on Windows. Pure: it is told what listens and what time it is.
+//!
+//! The first sight of a listener counts at once. A port that came or went five times within ten seconds has to wait
+//! before it is shown again, one second at first and twice as long each time, up to a minute. That it went is passed on
+//! without delay, always.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// So many changes within [`WINDOW`] are flapping.
+const CHANGES: usize = 5;
+const WINDOW: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After so long without a change everything is forgiven.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// The memory of what came and went.
+#[derive(Debug, Default)]
+pub struct Damper {
+    ports: BTreeMap<u16, History>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    present: bool,
+    changes: VecDeque<Instant>,
+    last_wait: Option<Duration>,
+    shown_from: Option<Instant>,
+}
+
+/// Which ports must wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The ports, and when each may be shown if it is still there.
+    pub until: BTreeMap<u16, Instant>,
+}
+
+impl Held {
+    /// When the first of them may be shown.
+    pub fn next(&self) -> Option<Instant> {
+        self.until.values().min().copied()
+    }
+}
+
+impl Damper {
+    /// Takes note of the ports that listen now and tells which of them must wait.
+    pub fn look(&mut self, listening: &BTreeSet<u16>, now: Instant) -> Held {
+        for port in listening {
+            self.ports.entry(*port).or_default();
+        }
+        let mut held = Held::default();
+        self.ports.retain(|port, history| {
+            history.note(listening.contains(port), now);
+            if let Some(until) = history.shown_from.filter(|until| history.present && *until > now) {
+                held.until.insert(*port, until);
+            }
+            history.present || history.changes.back().is_some_and(|last| now - *last < FORGET)
+        });
+        held
+    }
+}
+
+impl History {
+    fn note(&mut self, present: bool, now: Instant) {
+        if self
+            .changes
+            .back()
+            .is_some_and(|last| now.saturating_duration_since(*last) >= FORGET)
+        {
+            *self = Self {
+                present: self.present,
+                ..Self::default()
+            };
+        }
+        if present == self.present {
+            return;
+        }
+        self.present = present;
+        self.changes.push_back(now);
+        while self
+            .changes
+            .front()
+            .is_some_and(|first| now.saturating_duration_since(*first) > WINDOW)
+        {
+            self.changes.pop_front();
+        }
+        // The count alone decides; older changes than these say nothing new.
+        while self.changes.len() > CHANGES {
+            self.changes.pop_front();
+        }
+        if present && self.changes.len() == CHANGES {
+            let wait = self
+                .last_wait
+                .map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_WAIT));
+            self.last_wait = Some(wait);
+            self.shown_from = Some(now + wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_new_listener_is_shown_at_once() {
+        let mut damper = Damper::default();
+
+        assert_eq!(
+            damper.look(&BTreeSet::from([8000]), Instant::now()),
+            Held::default()
+        );
+    }
+
+    #[test]
+    fn a_restart_is_no_flapping() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+
+        let held = toggle(&mut damper, start, 3);
+
+        assert_eq!(held, Held::default());
+    }
+
+    #[test]
+    fn a_flapping_port_waits_longer_each_time_and_never_more_than_a_minute() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        let mut waits = Vec::new();
+        let mut now = start;
+        toggle(&mut damper, now, 4);
+        now += STEP * 4;
+        for _ in 0..9 {
+            let held = damper.look(&BTreeSet::from([8000]), now);
+            waits.push(held.next().map(|until| (until - now).as_secs()));
+            damper.look(&BTreeSet::new(), now + STEP);
+            now += STEP * 2;
+        }
+
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60].map(Some));
+    }
+
+    #[test]
+    fn a_port_that_holds_still_is_shown_when_its_time_has_come() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        let held = toggle(&mut damper, start, 5);
+        let until = held.next();
+        assert!(until.is_some());
+
+        let later = damper.look(&BTreeSet::from([8000]), start + Duration::from_secs(5));
+
+        assert_eq!(later, Held::default());
+    }
+
+    #[test]
+    fn other_ports_do_not_wait() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        toggle(&mut damper, start, 5);
+
+        let held = damper.look(&BTreeSet::from([8000, 8001]), start + STEP * 5);
+
+        assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [8000]);
+    }
+
+    #[test]
+    fn a_quiet_minute_forgives_and_forgets() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        toggle(&mut damper, start, 5);
+        let later = start + FORGET * 2;
+        damper.look(&BTreeSet::new(), later);
+
+        let held = damper.look(&BTreeSet::new(), later + FORGET * 2);
+
+        assert_eq!(held, Held::default());
+        assert!(
+            damper.ports.is_empty(),
+            "nothing is kept for ports that are long gone"
+        );
+    }
+
+    /// Port 8000 comes and goes `changes` times, a step apart, beginning with coming.
+    fn toggle(damper: &mut Damper, start: Instant, changes: u32) -> Held {
+        let mut held = Held::default();
+        for change in 0..changes {
+            let listening = if change % 2 == 0 {
+                BTreeSet::from([8000])
+            } else {
+                BTreeSet::new()
+            };
+            held = damper.look(&listening, start + STEP * change);
+        }
+        held
+    }
+}

@@ -1,0 +1,312 @@
+//! The life of sessions: find the companion, open, push, renew, say goodbye; and start again when anything breaks.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use wslnet_link::{KeyPair, Peers, PublicKey};
+use wslnet_protocol::{ErrorCode, ForwardSet, ForwardState, ForwardStatus, OpenSession, SessionOpened};
+
+use super::backoff::Backoff;
+use super::client::Client;
+use super::error::PushError;
+use super::{CompanionView, LinkState, Route};
+
+/// The name under which the companion's key is trusted in the state directory.
+pub const COMPANION: &str = "companion";
+
+/// How often to renew while some forward is not active: its state may change on the Windows side at any moment.
+const RENEW_UNSETTLED: Duration = Duration::from_secs(1);
+/// How often to look whether the companion's key was trusted meanwhile.
+const TRUST_POLL: Duration = Duration::from_secs(1);
+/// How long a goodbye may take; systemd does not wait for ever.
+const GOODBYE_TIME: Duration = Duration::from_secs(2);
+
+/// Who this daemon is.
+#[derive(Debug)]
+pub struct Identity {
+    /// The distro's key.
+    pub key: KeyPair,
+    /// Where the companion's key is kept.
+    pub state_dir: PathBuf,
+    /// What every session opens with.
+    pub hello: OpenSession,
+}
+
+/// Pushes the wanted set to the companion until it is told to stop.
+#[derive(Debug)]
+pub struct Pusher {
+    identity: Identity,
+    route: watch::Receiver<Route>,
+    wanted: watch::Receiver<Option<ForwardSet>>,
+    view: watch::Sender<CompanionView>,
+    stop: CancellationToken,
+    dice: u32,
+}
+
+/// Why a session ended.
+enum Ended {
+    /// The daemon stops.
+    Stopped,
+    /// The way to the companion changed: try again at once.
+    Moved,
+    /// A request failed.
+    Failed(PushError),
+}
+
+impl Pusher {
+    /// A pusher that follows `route` and `wanted` and tells what it knows through `view`. Nothing is pushed while
+    /// `wanted` is `None`: a daemon that has not looked yet must not replace what its predecessor asked for.
+    pub fn new(
+        identity: Identity,
+        route: watch::Receiver<Route>,
+        wanted: watch::Receiver<Option<ForwardSet>>,
+        view: watch::Sender<CompanionView>,
+        stop: CancellationToken,
+    ) -> Self {
+        // Only spreads attempts over time; the process id is random enough for that.
+        let dice = std::process::id().wrapping_mul(2_654_435_761);
+        Self {
+            identity,
+            route,
+            wanted,
+            view,
+            stop,
+            dice,
+        }
+    }
+
+    /// Runs until told to stop. The last thing it does is to say goodbye.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        while !self.stop.is_cancelled() {
+            let Some(companion) = self.companion().await else {
+                return;
+            };
+            let Some(pin) = self.pin(companion).await else {
+                continue;
+            };
+            match self.session(companion, pin, &mut backoff).await {
+                Ended::Stopped => return,
+                Ended::Moved => backoff.reset(),
+                Ended::Failed(error) => {
+                    self.report_failure(companion, &error);
+                    self.dice = self.dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let pause = backoff.next(error.setback(), self.dice);
+                    self.pause(pause, companion, &mut backoff).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the companion's address is known. `None` when the daemon stops.
+    async fn companion(&mut self) -> Option<SocketAddr> {
+        loop {
+            let route = self.route.borrow_and_update().clone();
+            if let Some(companion) = route.companion {
+                return Some(companion);
+            }
+            self.disconnected(LinkState::Searching, None, route.missing);
+            tokio::select! {
+                changed = self.route.changed() => changed.ok()?,
+                () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    /// The companion's trusted key. Waits a moment and returns `None` while there is none.
+    async fn pin(&mut self, companion: SocketAddr) -> Option<PublicKey> {
+        let reason = match Peers::load(&self.identity.state_dir).map(|peers| peers.get(COMPANION)) {
+            Ok(Some(pin)) => return Some(pin),
+            Ok(None) => "no companion is trusted yet: run `wslnetd trust KEY` with the output of `wslnet-companion key`, \
+                         and `wslnet-companion trust NAME KEY` with the output of `wslnetd key`"
+                .to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.disconnected(LinkState::Unpaired, Some(companion), reason);
+        tokio::select! {
+            () = sleep(TRUST_POLL) => {}
+            () = self.stop.cancelled() => {}
+        }
+        None
+    }
+
+    async fn session(&mut self, companion: SocketAddr, pin: PublicKey, backoff: &mut Backoff) -> Ended {
+        let client = match Client::new(companion, &self.identity.key, pin) {
+            Ok(client) => client,
+            Err(error) => return Ended::Failed(error),
+        };
+        let opened = tokio::select! {
+            opened = client.open(&self.identity.hello) => opened,
+            () = moved(&mut self.route, companion, None) => return Ended::Moved,
+            () = self.stop.cancelled() => return Ended::Stopped,
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ended::Failed(error),
+        };
+        backoff.reset();
+        tracing::info!(%companion, version = opened.companion, vm_address = %opened.peer, "connected to the companion");
+        self.connected(companion, &opened);
+
+        let ended = tokio::select! {
+            ended = keep_in_step(&client, &opened, &mut self.wanted, &self.view, &self.stop) => ended,
+            () = moved(&mut self.route, companion, Some(&opened)) => Ended::Moved,
+        };
+        match &ended {
+            Ended::Stopped => goodbye(&client, &opened).await,
+            Ended::Moved => tracing::info!("the way to the companion changed; connecting again"),
+            Ended::Failed(error) => tracing::debug!(%error, "the session ended"),
+        }
+        ended
+    }
+
+    /// Waits before the next attempt; a changed route ends the wait.
+    async fn pause(&mut self, pause: Duration, companion: SocketAddr, backoff: &mut Backoff) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = moved(&mut self.route, companion, None) => backoff.reset(),
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn connected(&self, companion: SocketAddr, opened: &SessionOpened) {
+        self.view.send_replace(CompanionView {
+            state: LinkState::Connected,
+            address: Some(companion),
+            version: Some(opened.companion.clone()),
+            reason: String::new(),
+            peer: Some(opened.peer),
+            distro: Some(opened.distro.clone()),
+            max_forwards: opened.max_forwards,
+            forwards: std::collections::BTreeMap::new(),
+        });
+    }
+
+    fn report_failure(&self, companion: SocketAddr, error: &PushError) {
+        let stale = matches!(error, PushError::Problem(problem) if problem.error == ErrorCode::StaleSession);
+        if stale {
+            // Our own newer session replaced it, or the companion restarted: nothing that a person has to know.
+            tracing::debug!("the session was over");
+        }
+        self.disconnected(error.state(), Some(companion), error.to_string());
+    }
+
+    fn disconnected(&self, state: LinkState, address: Option<SocketAddr>, reason: String) {
+        self.view.send_if_modified(|view| {
+            let version = view.version.take();
+            let next = CompanionView {
+                state,
+                address,
+                reason,
+                version,
+                ..CompanionView::default()
+            };
+            let said = view.reason != next.reason;
+            if said {
+                tracing::warn!(reason = next.reason, "not connected to the companion");
+            }
+            let changed = *view != next;
+            *view = next;
+            changed
+        });
+    }
+}
+
+/// Pushes the set whenever it changes and renews in between, until a request fails or the daemon stops. A request that
+/// is under way is never abandoned for a stop: the goodbye needs its connection.
+async fn keep_in_step(
+    client: &Client,
+    opened: &SessionOpened,
+    wanted: &mut watch::Receiver<Option<ForwardSet>>,
+    view: &watch::Sender<CompanionView>,
+    stop: &CancellationToken,
+) -> Ended {
+    let renew = Duration::from_millis(opened.renew_ms).max(RENEW_UNSETTLED);
+    let mut generation = 0;
+    let mut seen = 0;
+    wanted.mark_changed();
+    loop {
+        let settled = view
+            .borrow()
+            .forwards
+            .values()
+            .all(|forward| settles(forward.state));
+        let pause = if settled { renew } else { RENEW_UNSETTLED };
+        let outcome = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ended::Stopped,
+            changed = wanted.changed() => {
+                let set = wanted.borrow_and_update().clone();
+                match (changed, set) {
+                    (Ok(()), Some(set)) => {
+                        generation += 1;
+                        tracing::debug!(generation, forwards = set.forwards.len(), "pushing");
+                        let applied = client.put(opened.session, generation, &set).await;
+                        applied.map(|applied| (applied.revision, Some(applied.forwards)))
+                    }
+                    (Ok(()), None) => continue,
+                    // The daemon is ending; its stop is about to arrive.
+                    (Err(_), _) => std::future::pending().await,
+                }
+            }
+            () = sleep(pause) => {
+                let renewed = client.renew(opened.session, seen).await;
+                renewed.map(|renewed| (renewed.revision, renewed.forwards))
+            }
+        };
+        match outcome {
+            Ok((revision, forwards)) => {
+                seen = revision;
+                if let Some(forwards) = forwards {
+                    tell(view, forwards);
+                }
+            }
+            Err(error) => return Ended::Failed(error),
+        }
+    }
+}
+
+/// Whether a state will stay unless something on this side changes.
+fn settles(state: ForwardState) -> bool {
+    match state {
+        ForwardState::Active | ForwardState::Denied | ForwardState::OverLimit | ForwardState::Contended => {
+            true
+        }
+        ForwardState::Pending | ForwardState::Conflict => false,
+    }
+}
+
+fn tell(view: &watch::Sender<CompanionView>, forwards: Vec<ForwardStatus>) {
+    view.send_modify(|view| {
+        view.forwards = forwards
+            .into_iter()
+            .map(|forward| (forward.id, forward))
+            .collect()
+    });
+}
+
+/// Returns when the companion is to be found elsewhere, or when the address from which the session came is gone.
+async fn moved(route: &mut watch::Receiver<Route>, companion: SocketAddr, session: Option<&SessionOpened>) {
+    let ours = session
+        .map(|opened| opened.peer)
+        .filter(|peer| route.borrow().local.contains(peer));
+    let elsewhere = |route: &Route| {
+        route.companion != Some(companion) || ours.is_some_and(|address| !route.local.contains(&address))
+    };
+    if route.wait_for(|route| elsewhere(route)).await.is_err() {
+        // The network watcher is gone because the daemon is ending.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn goodbye(client: &Client, opened: &SessionOpened) {
+    match timeout(GOODBYE_TIME, client.close(opened.session)).await {
+        Ok(Ok(())) => tracing::info!("said goodbye to the companion"),
+        Ok(Err(error)) => tracing::warn!(%error, "the goodbye failed; the ports close when the lease ends"),
+        Err(_) => tracing::warn!("the goodbye was not answered; the ports close when the lease ends"),
+    }
+}

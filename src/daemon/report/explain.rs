@@ -1,0 +1,231 @@
+//! The way of one port, step by step, from the socket to the local network: where it stops, and what to do.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use wslnet_protocol::{ForwardId, ForwardState};
+
+use super::rows::outcome;
+use crate::network::NetworkMode;
+use crate::picture::{Asked, Entry, Picture};
+use crate::policy::Verdict;
+use crate::push::LinkState;
+
+/// The answer to `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walk {
+    /// The port.
+    pub port: u16,
+    /// Each listener on that port.
+    pub listeners: Vec<Explanation>,
+    /// Where the port can be reached.
+    pub windows: Vec<SocketAddr>,
+    /// One sentence: where it can be reached, or where it stops and what to do.
+    pub conclusion: String,
+}
+
+/// One listener on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Who it is.
+    pub listener: String,
+    /// The steps as far as it got; only the last may have stopped it.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What was looked at.
+    pub name: String,
+    /// Whether the way goes on.
+    pub passed: bool,
+    /// What was found, and, where it stops, what to do.
+    pub finding: String,
+}
+
+/// Walks one port.
+pub fn explain(picture: &Picture, port: u16) -> Walk {
+    let entries = picture
+        .entries
+        .iter()
+        .filter(|entry| entry.listener.socket.address.port() == port);
+    let entries = entries.collect::<Vec<_>>();
+    let listeners = entries
+        .iter()
+        .map(|entry| explanation(picture, entry))
+        .collect::<Vec<_>>();
+    let windows = entries
+        .iter()
+        .flat_map(|entry| outcome(picture, entry).2)
+        .collect::<std::collections::BTreeSet<_>>();
+    let windows = windows.into_iter().collect::<Vec<_>>();
+    let conclusion = conclude(picture, port, &listeners, &windows);
+    Walk {
+        port,
+        listeners,
+        windows,
+        conclusion,
+    }
+}
+
+fn conclude(picture: &Picture, port: u16, listeners: &[Explanation], windows: &[SocketAddr]) -> String {
+    if !windows.is_empty() {
+        let places = windows
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        return format!("Port {port} can be reached at {places}.");
+    }
+    if listeners.is_empty() {
+        return match &picture.scan_error {
+            Some(error) => format!("Nothing was seen on port {port}, but scans fail: {error}"),
+            None => {
+                format!("Nothing listens on TCP port {port} in this VM. Start the service, then ask again.")
+            }
+        };
+    }
+    // The listener that got farthest is the one that is worth mending.
+    let farthest = listeners.iter().max_by_key(|listener| listener.steps.len());
+    match farthest.and_then(|listener| listener.steps.last()) {
+        Some(step) if step.passed => format!("Port {port} is shared: {}.", step.finding),
+        Some(step) => format!("Port {port} stops at: {}. {}", step.name, step.finding),
+        None => format!("Port {port} is not reachable."),
+    }
+}
+
+fn explanation(picture: &Picture, entry: &Entry) -> Explanation {
+    let socket = &entry.listener.socket;
+    let holder = entry
+        .listener
+        .owner
+        .as_ref()
+        .and_then(|owner| owner.holders.first());
+    let who = holder.map_or_else(
+        || "not of this distro".to_owned(),
+        |holder| format!("{} (pid {})", holder.name, holder.pid),
+    );
+    let mut steps = Vec::new();
+    for step in STEPS {
+        let (name, result) = step(picture, entry);
+        let passed = result.is_ok();
+        let finding = result.unwrap_or_else(|stop| stop);
+        steps.push(Step {
+            name: name.to_owned(),
+            passed,
+            finding,
+        });
+        if !passed {
+            break;
+        }
+    }
+    Explanation {
+        listener: format!("{} {}, {who}", socket.protocol, socket.address),
+        steps,
+    }
+}
+
+type Finding = (&'static str, Result<String, String>);
+
+const STEPS: [fn(&Picture, &Entry) -> Finding; 5] = [owner, mode, policy, link, windows];
+
+fn owner(_: &Picture, entry: &Entry) -> Finding {
+    let finding = match &entry.listener.owner {
+        Some(_) => {
+            let labels = entry
+                .listener
+                .labels
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>();
+            Ok(labels.join(","))
+        }
+        None => Err(
+            "no process of this distro holds it, so it is left alone. If it belongs to another distro, \
+                     run wslnetd there too"
+                .to_owned(),
+        ),
+    };
+    ("owner", finding)
+}
+
+fn mode(picture: &Picture, _: &Entry) -> Finding {
+    let mode = &picture.mode;
+    let finding = match mode.mode {
+        NetworkMode::Nat => Ok(format!("nat ({})", mode.source)),
+        NetworkMode::Mirrored
+        | NetworkMode::VirtioProxy
+        | NetworkMode::Bridged
+        | NetworkMode::None
+        | NetworkMode::Wsl1
+        | NetworkMode::Unknown(_) => Err(format!(
+            "WSL's networking mode is {} ({}); this release exposes in nat mode only",
+            mode.mode, mode.source
+        )),
+    };
+    ("networking mode", finding)
+}
+
+fn policy(_: &Picture, entry: &Entry) -> Finding {
+    let by = entry.verdict.decided_by();
+    let finding = match (&entry.verdict, &entry.asked) {
+        (Verdict::Withhold { reason, .. }, _) | (_, Asked::Nothing { reason }) => {
+            Err(format!("{reason} [{by}]"))
+        }
+        (Verdict::Expose { .. }, Asked::Waits { reason }) => Err(reason.clone()),
+        (
+            Verdict::Expose {
+                reach, listen_port, ..
+            },
+            Asked::Forward(_) | Asked::OverLimit { .. },
+        ) => Ok(format!("expose at port {listen_port}, reach {reach} [{by}]")),
+    };
+    ("policy", finding)
+}
+
+fn link(picture: &Picture, _: &Entry) -> Finding {
+    let companion = &picture.companion;
+    let finding = match companion.state {
+        LinkState::Connected => {
+            let address = companion
+                .address
+                .map(|address| address.to_string())
+                .unwrap_or_default();
+            Ok(format!(
+                "connected to {address}, version {}",
+                companion.version.as_deref().unwrap_or("unknown")
+            ))
+        }
+        LinkState::Connecting | LinkState::Unpaired | LinkState::Searching => {
+            Err(format!("{}: {}", companion.state.word(), companion.reason))
+        }
+    };
+    ("companion", finding)
+}
+
+fn windows(picture: &Picture, entry: &Entry) -> Finding {
+    let (state, reason, listen) = outcome(picture, entry);
+    let places = listen
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let finding = match &entry.asked {
+        Asked::Forward(wanted) => match picture
+            .companion
+            .forwards
+            .get(&ForwardId(wanted.id))
+            .map(|s| s.state)
+        {
+            Some(ForwardState::Active) if reason.is_empty() => Ok(format!("listens at {places}")),
+            Some(ForwardState::Active) if listen.is_empty() => Ok(reason),
+            Some(ForwardState::Active) => Ok(format!("listens at {places}; {reason}")),
+            Some(_) | None => Err(format!("{state}: {reason}")),
+        },
+        Asked::OverLimit { .. } | Asked::Waits { .. } | Asked::Nothing { .. } => {
+            Err(format!("{state}: {reason}"))
+        }
+    };
+    ("windows", finding)
+}

@@ -1,0 +1,145 @@
+//! The picture as rows, as a status, and as one line.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use wslnet_protocol::{ForwardId, ForwardState};
+
+use super::{CompanionReport, Row, StatusReport};
+use crate::picture::{Asked, Entry, Picture};
+use crate::push::LinkState;
+
+/// The listeners of this distro; with `all`, those of others too.
+pub fn rows(picture: &Picture, all: bool) -> Vec<Row> {
+    let entries = picture.entries.iter().filter(|entry| all || entry.is_ours());
+    entries.map(|entry| row(picture, entry)).collect()
+}
+
+fn row(picture: &Picture, entry: &Entry) -> Row {
+    let socket = &entry.listener.socket;
+    let holder = entry
+        .listener
+        .owner
+        .as_ref()
+        .and_then(|owner| owner.holders.first());
+    let (state, reason, windows) = outcome(picture, entry);
+    Row {
+        id: ForwardId(socket.id()).to_string(),
+        protocol: socket.protocol.to_string(),
+        address: socket.address.ip(),
+        port: socket.address.port(),
+        process: holder.map(|holder| holder.name.clone()),
+        pid: holder.map(|holder| holder.pid),
+        user: entry.listener.labels.get("user").map(str::to_owned),
+        labels: entry.listener.labels.iter().map(ToString::to_string).collect(),
+        verdict: entry
+            .is_ours()
+            .then(|| if entry.is_exposed() { "expose" } else { "withhold" }.to_owned()),
+        state,
+        reason,
+        windows,
+    }
+}
+
+/// State, reason, and where Windows listens.
+pub(super) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<std::net::SocketAddr>) {
+    let state = |state: ForwardState| state.to_string();
+    match &entry.asked {
+        Asked::Nothing { reason } if entry.is_ours() => ("withheld".to_owned(), reason.clone(), Vec::new()),
+        Asked::Nothing { reason } => ("foreign".to_owned(), reason.clone(), Vec::new()),
+        Asked::Waits { reason } => (state(ForwardState::Pending), reason.clone(), Vec::new()),
+        Asked::OverLimit { limit } => {
+            let reason = format!(
+                "Windows grants this distro {limit} forwards: opt something out here, or raise `max-forwards` in companion.toml"
+            );
+            (state(ForwardState::OverLimit), reason, Vec::new())
+        }
+        Asked::Forward(wanted) => match picture.companion.forwards.get(&ForwardId(wanted.id)) {
+            Some(status) => (state(status.state), status.reason.clone(), status.listen.clone()),
+            None => (state(ForwardState::Pending), waiting(picture), Vec::new()),
+        },
+    }
+}
+
+fn waiting(picture: &Picture) -> String {
+    match picture.companion.state {
+        LinkState::Connected => "on its way to Windows".to_owned(),
+        LinkState::Connecting | LinkState::Unpaired | LinkState::Searching => {
+            picture.companion.reason.clone()
+        }
+    }
+}
+
+/// The daemon as a whole.
+pub fn status(picture: &Picture) -> StatusReport {
+    let ours = picture.entries.iter().filter(|entry| entry.is_ours());
+    let listeners = ours.clone().count();
+    let exposed = ours.filter(|entry| entry.is_exposed()).count();
+    let companion = &picture.companion;
+    let active = companion
+        .forwards
+        .values()
+        .filter(|forward| forward.state == ForwardState::Active);
+    let windows = companion.forwards.values().flat_map(|forward| &forward.listen);
+    let windows = windows
+        .map(std::net::SocketAddr::ip)
+        .collect::<BTreeSet<IpAddr>>();
+    StatusReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: picture.mode.mode.to_string(),
+        mode_source: picture.mode.source.clone(),
+        vm_address: companion.peer.or(picture.vm_address),
+        companion: CompanionReport {
+            state: companion.state.word().to_owned(),
+            address: companion.address,
+            version: companion.version.clone(),
+            distro: companion.distro.clone(),
+            reason: companion.reason.clone(),
+        },
+        listeners,
+        exposed,
+        withheld: listeners - exposed,
+        foreign: picture.entries.len() - listeners,
+        active: active.count(),
+        windows: windows.into_iter().collect(),
+        source: picture.source.clone(),
+        scan_error: picture.scan_error.clone(),
+        config_error: picture.config_error.clone(),
+    }
+}
+
+/// The line that `systemctl status` shows.
+pub fn status_line(picture: &Picture) -> String {
+    let report = status(picture);
+    let windows = match report.windows.as_slice() {
+        [] => String::new(),
+        addresses => {
+            let addresses = addresses
+                .iter()
+                .take(3)
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            format!(" on {addresses}")
+        }
+    };
+    let address = report
+        .companion
+        .address
+        .map(|address| format!(" {address}"))
+        .unwrap_or_default();
+    let mut line = format!(
+        "{} listeners: {} exposed{windows}, {} private; companion{address} {}",
+        report.listeners, report.exposed, report.withheld, report.companion.state
+    );
+    if report.mode != "nat" {
+        line.push_str(&format!("; networking mode {}: nothing is exposed", report.mode));
+    }
+    if report.config_error.is_some() {
+        line.push_str("; the changed config was refused, see `wslnetd status`");
+    }
+    if report.scan_error.is_some() {
+        line.push_str("; scans fail, see `wslnetd status`");
+    }
+    line
+}
