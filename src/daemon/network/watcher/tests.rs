@@ -1,4 +1,4 @@
-//! The watcher in network namespaces of its own. Needs root; says so and passes nothing on without it.
+//! The watcher in network namespaces of its own. Needs root, and fails without it rather than pass untried.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -137,7 +137,14 @@ fn a_default_route_that_vanishes_without_a_message_is_noticed() {
 #[test]
 fn an_ipv6_gateway_is_seen() {
     in_namespace(async |watcher| {
+        let own: (IpAddr, u8) = ("fd00::5".parse().unwrap(), 64);
         ip("-6 address add fd00::5/64 dev eth0 nodad");
+        wait_for(watcher, |view| {
+            view.interfaces
+                .values()
+                .any(|iface| iface.addresses.contains(&own))
+        })
+        .await;
         ip("-6 route add default via fd00::1 dev eth0");
 
         let view = wait_for(watcher, |view| view.default_gateway_v6.is_some()).await;
