@@ -1,6 +1,6 @@
 //! Where this VM stands in the network: interfaces, addresses, default gateways, and the networking mode of WSL.
 //!
-//! Only observes. The types of the netlink crates stay inside [`watcher`] and `query`.
+//! Only observes. The types of the netlink crates stay inside `watcher` and `query`.
 
 mod mode;
 mod query;

@@ -46,7 +46,7 @@ pub enum WatchError {
     Open(#[source] io::Error),
     /// The kernel refused to list links, addresses or routes.
     #[error("cannot ask the kernel for links, addresses and routes")]
-    Query(#[source] rtnetlink::Error),
+    Query(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The kernel did not answer in two seconds.
     #[error("the kernel does not answer rtnetlink requests")]
     Silent,
@@ -139,7 +139,7 @@ async fn follow(
 
 async fn ask(questions: &Handle) -> Result<NetworkView, WatchError> {
     match timeout(QUERY_LIMIT, query::view(questions)).await {
-        Ok(answer) => answer.map_err(WatchError::Query),
+        Ok(answer) => answer.map_err(|error| WatchError::Query(Box::new(error))),
         Err(_) => Err(WatchError::Silent),
     }
 }
