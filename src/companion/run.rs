@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
+use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::DEFAULT_PORT;
 
 use crate::api::{self, Connections};
@@ -41,9 +42,13 @@ pub(crate) async fn run(
     mut config_file: WatchedConfig,
     listen: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
-    let config = config_file
-        .load()
-        .map_err(|report| anyhow::anyhow!(report.render(false)))?;
+    let config = match config_file.load() {
+        Ok(config) => config,
+        Err(report) => {
+            print_to_stderr(&report.render(false));
+            bail!("{}: nothing is opened before the configuration is mended", report.summary());
+        }
+    };
     let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
     let trust = Trust::load(&paths.state_dir).context("cannot read the trusted keys")?;
     let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).context("cannot set up TLS")?;

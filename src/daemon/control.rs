@@ -37,8 +37,15 @@ pub enum Ask {
     Reload,
 }
 
-/// Asks the event loop to read the configuration again; the answer is the rendered report of a refused file.
-pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+/// The answer to [`Ask::Reload`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The rendered report of a file that was refused, so that the former configuration stays.
+    pub refused: Option<String>,
+}
+
+/// Asks the event loop to read the configuration again.
+pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 /// Answers commands until `stop`.
 pub async fn serve(
@@ -95,15 +102,11 @@ async fn answer(
     }
 }
 
-async fn reloaded(reload: &mpsc::Sender<ReloadRequest>) -> Answer<()> {
-    let stopping = || Answer::Failed("wslnetd is stopping".to_owned());
+async fn reloaded(reload: &mpsc::Sender<ReloadRequest>) -> Answer<Reloaded> {
     let (answer, reply) = oneshot::channel();
-    if reload.send(answer).await.is_err() {
-        return stopping();
-    }
-    match reply.await {
-        Ok(Ok(())) => Answer::Done(()),
-        Ok(Err(report)) => Answer::Failed(report),
-        Err(_) => stopping(),
-    }
+    let reloaded = match reload.send(answer).await {
+        Ok(()) => reply.await.ok(),
+        Err(_) => None,
+    };
+    reloaded.map_or_else(|| Answer::Failed("wslnetd is stopping".to_owned()), Answer::Done)
 }

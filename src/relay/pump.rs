@@ -4,7 +4,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -36,6 +36,30 @@ enum Broken {
     SinkGone,
 }
 
+/// One of the two sockets.
+#[derive(Debug)]
+struct Side<'a> {
+    stream: &'a TcpStream,
+    /// A write has failed for good. On Linux that takes the error off the socket, and the next read would pass the
+    /// reset off as an end of stream.
+    is_gone: AtomicBool,
+}
+
+impl<'a> Side<'a> {
+    fn new(stream: &'a TcpStream) -> Self {
+        Self {
+            stream,
+            is_gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes note of a failed write or shutdown.
+    fn failed(&self, error: &io::Error) -> Broken {
+        self.is_gone.store(true, Ordering::Relaxed);
+        broken_sink(error)
+    }
+}
+
 /// Bytes handed to the other side's socket; counted as they go, so the count is right however the connection ends.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
@@ -49,6 +73,7 @@ pub(crate) struct Traffic {
 ///
 /// There is no idle limit, also not when one side has finished: the answer to a request may take minutes.
 pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic) -> End {
+    let (client, service) = (&Side::new(client), &Side::new(service));
     let mut inward = pin!(carry(client, service, &traffic.inward));
     let mut outward = pin!(carry(service, client, &traffic.outward));
 
@@ -60,7 +85,7 @@ pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traf
         Ok(()) => tokio::select! {
             biased;
             second = rest => second.map_or(End::Reset, |()| End::Complete),
-            () = reset(finished) => End::Reset,
+            () = reset(finished.stream) => End::Reset,
         },
         Err(Broken::AtOnce) => End::Reset,
         Err(Broken::SinkGone) => {
@@ -73,25 +98,28 @@ pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traf
 }
 
 /// One direction: reads to the end of `source`, then ends `sink`.
-async fn carry(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<(), Broken> {
+async fn carry(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64) -> Result<(), Broken> {
     loop {
-        source.readable().await.map_err(|_gone| Broken::AtOnce)?;
+        source.stream.readable().await.map_err(|_gone| Broken::AtOnce)?;
         if carry_burst(source, sink, count).await? {
             break;
         }
         tokio::task::yield_now().await;
     }
-    SockRef::from(sink)
+    if source.is_gone.load(Ordering::Relaxed) {
+        return Err(Broken::AtOnce);
+    }
+    SockRef::from(sink.stream)
         .shutdown(Shutdown::Write)
-        .map_err(|error| broken_sink(&error))
+        .map_err(|error| sink.failed(&error))
 }
 
 /// Carries what is there, but not for too long. Returns whether the source has come to its end.
-async fn carry_burst(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<bool, Broken> {
+async fn carry_burst(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64) -> Result<bool, Broken> {
     let mut buffer = Vec::with_capacity(BUFFER);
     for _ in 0..BURST {
         buffer.clear();
-        match source.try_read_buf(&mut buffer) {
+        match source.stream.try_read_buf(&mut buffer) {
             Ok(0) => return Ok(true),
             Ok(_) => write_all(sink, &buffer, count).await?,
             Err(error) if is_transient(&error) => break,
@@ -101,17 +129,17 @@ async fn carry_burst(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) ->
     Ok(false)
 }
 
-async fn write_all(sink: &TcpStream, mut bytes: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+async fn write_all(sink: &Side<'_>, mut bytes: &[u8], count: &AtomicU64) -> Result<(), Broken> {
     while !bytes.is_empty() {
-        match sink.try_write(bytes) {
+        match sink.stream.try_write(bytes) {
             Ok(written) => {
                 count.fetch_add(written as u64, Ordering::Relaxed);
                 bytes = &bytes[written..];
             }
             Err(error) if is_transient(&error) => {
-                sink.writable().await.map_err(|_gone| Broken::AtOnce)?;
+                sink.stream.writable().await.map_err(|_gone| Broken::AtOnce)?;
             }
-            Err(error) => return Err(broken_sink(&error)),
+            Err(error) => return Err(sink.failed(&error)),
         }
     }
     Ok(())

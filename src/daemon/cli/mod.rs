@@ -15,7 +15,7 @@ use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
 use crate::config;
-use crate::control::{self, Ask};
+use crate::control::{self, Ask, Reloaded};
 use crate::push::COMPANION;
 use crate::report::{Row, StatusReport, Walk};
 use crate::run::{self, Places};
@@ -149,7 +149,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Check { file } => check(&file.unwrap_or(places.config)),
         Command::Reload => {
-            ask::<()>(&places, Ask::Reload)?;
+            if let Some(report) = ask::<Reloaded>(&places, Ask::Reload)?.refused {
+                output::print_to_stderr(&report);
+                bail!("the changed configuration was refused; the former one stays in force");
+            }
             Ok(output::print("wslnetd has read its configuration again\n")?)
         }
         Command::Key => {

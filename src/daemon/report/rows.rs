@@ -12,7 +12,9 @@ use crate::push::LinkState;
 /// The listeners of this distro; with `all`, those of others too.
 pub fn rows(picture: &Picture, all: bool) -> Vec<Row> {
     let entries = picture.entries.iter().filter(|entry| all || entry.is_ours());
-    entries.map(|entry| row(picture, entry)).collect()
+    let mut rows = entries.map(|entry| row(picture, entry)).collect::<Vec<_>>();
+    rows.sort_by(|a, b| (a.port, a.address, &a.id).cmp(&(b.port, b.address, &b.id)));
+    rows
 }
 
 fn row(picture: &Picture, entry: &Entry) -> Row {

@@ -16,10 +16,11 @@ use tokio::time::{Interval, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
 use wslnet_console::diagnose::ConfigFile;
+use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::{ForwardId, ForwardSet};
 
 use crate::config::{self, Config};
-use crate::control::{self, ReloadRequest};
+use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
 use crate::listeners::WakeUp;
 use crate::network::{NetworkView, Watcher};
@@ -56,10 +57,13 @@ pub struct Places {
 /// What keeps the daemon from starting, and the end of a part that must not end.
 pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Result<()> {
     let mut config_file = ConfigFile::new(places.config.clone(), places.config_named);
-    let config = config_file
-        .read()
-        .and_then(config::parse)
-        .map_err(|report| anyhow::anyhow!("the configuration has mistakes\n{}", report.render(false)))?;
+    let config = match config_file.read().and_then(config::parse) {
+        Ok(config) => config,
+        Err(report) => {
+            print_to_stderr(&report.render(false));
+            bail!("{}: nothing is exposed before the configuration is mended", report.summary());
+        }
+    };
     let mode = inputs::mode(&config)?;
     let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
     let commands = endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME))
@@ -166,9 +170,9 @@ impl Daemon {
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
                 Some(answer) = reloads.recv() => {
-                    let outcome = self.reload();
+                    let refused = self.reload().err();
                     self.refresh(picture);
-                    if answer.send(outcome).is_err() {
+                    if answer.send(Reloaded { refused }).is_err() {
                         tracing::debug!("nobody waited for the reload");
                     }
                 }

@@ -51,6 +51,7 @@ mod tests {
     use crate::host::{BindError, bind_exclusive, owner_of};
     use std::io::Read;
     use std::net::{IpAddr, TcpStream};
+    use std::time::{Duration, Instant};
 
     const OWN: &str = "192.0.2.1:8000";
     const OTHER: &str = "192.0.2.2:8000";
@@ -115,9 +116,18 @@ mod tests {
                     (held.parse().unwrap(), Some(std::process::id()))
                 );
                 drop(holder);
-                exclusive(wanted).unwrap();
+                eventually_exclusive(wanted);
             }
         });
+    }
+
+    /// A program that a parallel test has just started holds copies of all our sockets until it runs.
+    fn eventually_exclusive(address: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = exclusive(address) {
+            assert!(Instant::now() < deadline, "{address}: {error}");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
