@@ -487,6 +487,20 @@ fn before_the_actions_ran_a_forward_is_pending() {
 }
 
 #[test]
+fn an_address_that_is_to_be_closed_is_not_told_as_open() {
+    let mut bench = Bench::new();
+    bench.put("a", &[forward(1, 8000)], &[]);
+    bench.settle(false);
+    bench.interfaces.retain(|interface| interface.name != "Ethernet");
+    bench
+        .interfaces
+        .push(interface("Ethernet", &[("192.168.1.21", 24)]));
+
+    bench.expect("a", 1, ForwardState::Pending, "being opened");
+    assert_eq!(bench.status("a", 1).listen, []);
+}
+
+#[test]
 fn statuses_follow_the_order_of_the_set() {
     let mut bench = Bench::new();
     bench.limit(3);
