@@ -278,3 +278,8 @@ fn add_labels(display: &mut Vec<String>, labels: &Labels) {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

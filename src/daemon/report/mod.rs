@@ -3,6 +3,8 @@
 
 mod explain;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 

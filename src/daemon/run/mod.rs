@@ -61,7 +61,10 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         Ok(config) => config,
         Err(report) => {
             print_to_stderr(&report.render(false));
-            bail!("{}: nothing is exposed before the configuration is mended", report.summary());
+            bail!(
+                "{}: nothing is exposed before the configuration is mended",
+                report.summary()
+            );
         }
     };
     let mode = inputs::mode(&config)?;

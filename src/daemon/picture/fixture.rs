@@ -1,0 +1,143 @@
+//! A small world for the tests of everything that is made from a picture.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use wslnet_console::diagnose::Source as Text;
+use wslnet_protocol::Protocol;
+
+use super::{Inputs, ModeView, Picture};
+use crate::config;
+use crate::damper::Held;
+use crate::labels::{Owner, Process, labels_of};
+use crate::listeners::{Socket, Source};
+use crate::network::{Iface, NetworkMode, NetworkView};
+use crate::observe::{Listener, Observation, Observed};
+use crate::policy::Policy;
+use crate::push::{CompanionView, LinkState};
+
+/// The VM's address in the small world.
+pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(172, 28, 0, 2);
+
+/// All that a picture is made of, with sensible beginnings.
+pub(crate) struct World {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) config: &'static str,
+    pub(crate) mode: ModeView,
+    pub(crate) held: Held,
+    pub(crate) companion: CompanionView,
+    pub(crate) scanned: bool,
+    pub(crate) now: Instant,
+}
+
+impl World {
+    /// A connected companion and these listeners.
+    pub(crate) fn with(listeners: Vec<Listener>) -> Self {
+        let companion = CompanionView {
+            state: LinkState::Connected,
+            address: Some(([172, 28, 0, 1], 9756).into()),
+            version: Some("0.1.0".to_owned()),
+            reason: String::new(),
+            peer: Some(IpAddr::V4(VM)),
+            distro: Some("debian".to_owned()),
+            ..CompanionView::default()
+        };
+        Self {
+            listeners,
+            config: "",
+            mode: ModeView {
+                mode: NetworkMode::Nat,
+                source: "a test".to_owned(),
+            },
+            held: Held::default(),
+            companion,
+            scanned: true,
+            now: Instant::now(),
+        }
+    }
+
+    /// The picture of this world.
+    pub(crate) fn picture(&self) -> Picture {
+        let eth0 = Iface {
+            name: "eth0".to_owned(),
+            up: true,
+            addresses: vec![(VM.into(), 20)],
+        };
+        let network = NetworkView {
+            interfaces: BTreeMap::from([(2, eth0)]),
+            default_gateway_v4: Some((Ipv4Addr::new(172, 28, 0, 1), 2)),
+            default_gateway_v6: None,
+        };
+        let observation = Observation {
+            listeners: self.listeners.clone(),
+            source: Source::SockDiag,
+            at: self.now,
+            scans: 1,
+        };
+        let observed = Observed {
+            last: self.scanned.then(|| Arc::new(observation)),
+            trouble: None,
+        };
+        let text = Text {
+            name: "config.toml".to_owned(),
+            text: self.config.to_owned(),
+        };
+        let config = config::parse(text).unwrap_or_else(|report| panic!("{report}"));
+        Picture::join(&Inputs {
+            observed: &observed,
+            network: &network,
+            mode: &self.mode,
+            policy: &Policy::new(&config),
+            held: &self.held,
+            companion: &self.companion,
+            config_error: None,
+            now: self.now,
+        })
+    }
+}
+
+/// A listener of this distro, on all addresses.
+pub(crate) fn ours(id: u64, port: u16) -> Listener {
+    bound(id, Ipv4Addr::UNSPECIFIED.into(), port)
+}
+
+/// A listener of this distro, on one address.
+pub(crate) fn bound(id: u64, address: IpAddr, port: u16) -> Listener {
+    let process = Process {
+        pid: 7,
+        start_time: 1,
+        name: "node".to_owned(),
+        exe: Some("/usr/bin/node".to_owned()),
+    };
+    let owner = Owner {
+        holders: vec![process],
+        uid: 1000,
+        user: Some("ann".to_owned()),
+    };
+    listener(id, address, port, Some(owner))
+}
+
+/// A listener of another distro, on all addresses.
+pub(crate) fn foreign(id: u64, port: u16) -> Listener {
+    listener(id, Ipv4Addr::UNSPECIFIED.into(), port, None)
+}
+
+fn listener(id: u64, address: IpAddr, port: u16, owner: Option<Owner>) -> Listener {
+    let socket = Socket {
+        protocol: Protocol::Tcp,
+        address: (address, port).into(),
+        v6only: address.is_ipv6().then_some(false),
+        uid: 1000,
+        inode: id,
+        cookie: Some(id),
+        interface: None,
+    };
+    let labels = labels_of(&socket, owner.as_ref());
+    Listener {
+        socket,
+        owner,
+        labels,
+    }
+}

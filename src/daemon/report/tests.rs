@@ -1,0 +1,171 @@
+//! What people and programs are told.
+
+use std::net::Ipv4Addr;
+
+use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
+
+use super::{explain, rows, status, status_line};
+use crate::network::NetworkMode;
+use crate::picture::fixture::{World, bound, foreign, ours};
+use crate::push::{CompanionView, LinkState};
+
+#[test]
+fn the_status_line_says_it_all() {
+    let world = shared();
+
+    let line = status_line(&world.picture());
+
+    assert_eq!(
+        line,
+        "2 listeners: 1 exposed on 192.168.1.20, 1 private; companion 172.28.0.1:9756 connected"
+    );
+}
+
+#[test]
+fn the_status_line_says_what_is_wrong() {
+    let mut world = World::with(vec![ours(1, 8000)]);
+    world.mode.mode = NetworkMode::Mirrored;
+    world.companion = CompanionView::default();
+
+    let line = status_line(&world.picture());
+
+    assert!(
+        line.contains("companion searching; networking mode mirrored: nothing is exposed"),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_status_counts_ours_apart_from_others() {
+    let status = status(&shared().picture());
+
+    assert_eq!(
+        (status.listeners, status.exposed, status.withheld, status.foreign),
+        (2, 1, 1, 1)
+    );
+    assert_eq!(
+        (status.active, status.vm_address),
+        (1, Some(Ipv4Addr::new(172, 28, 0, 2).into()))
+    );
+}
+
+#[test]
+fn rows_carry_state_reason_and_place() {
+    let all = rows(&shared().picture(), true);
+
+    let seen = all.iter().map(|row| {
+        (
+            row.port,
+            row.verdict.as_deref(),
+            row.state.as_str(),
+            row.windows.len(),
+        )
+    });
+    assert_eq!(
+        seen.collect::<Vec<_>>(),
+        [
+            (8000, Some("expose"), "active", 1),
+            (8001, Some("withhold"), "withheld", 0),
+            (8002, None, "foreign", 0)
+        ]
+    );
+    assert!(
+        all.iter().skip(1).all(|row| !row.reason.is_empty()),
+        "what is not exposed has a reason"
+    );
+    assert_eq!(rows(&shared().picture(), false).len(), 2);
+}
+
+#[test]
+fn without_a_companion_every_forward_waits_and_says_why() {
+    let mut world = World::with(vec![ours(1, 8000)]);
+    let reason = "172.28.0.1:9756 refused the connection".to_owned();
+    world.companion = CompanionView {
+        state: LinkState::Connecting,
+        reason: reason.clone(),
+        ..CompanionView::default()
+    };
+
+    let rows = rows(&world.picture(), false);
+
+    assert_eq!((rows[0].state.as_str(), &rows[0].reason), ("pending", &reason));
+}
+
+#[test]
+fn explain_stops_where_the_way_stops() {
+    let loopback = World::with(vec![bound(1, Ipv4Addr::LOCALHOST.into(), 8000)]);
+    let mut opted_out = World::with(vec![ours(1, 8000)]);
+    opted_out.config = "opt-out = [\n  \"process=node\",\n]";
+    let mut mirrored = World::with(vec![ours(1, 8000)]);
+    mirrored.mode.mode = NetworkMode::Mirrored;
+    let mut unpaired = World::with(vec![ours(1, 8000)]);
+    unpaired.companion.state = LinkState::Unpaired;
+    unpaired.companion.reason = "run `wslnet-companion trust`".to_owned();
+    let mut conflict = World::with(vec![ours(1, 8000)]);
+    conflict.companion.forwards.insert(
+        ForwardId(1),
+        answer(ForwardState::Conflict, "held by iis (pid 4)"),
+    );
+
+    for (world, step, text) in [
+        (&loopback, "policy", "bind to 0.0.0.0"),
+        (&opted_out, "policy", "config.toml:2"),
+        (&mirrored, "networking mode", "mirrored"),
+        (&unpaired, "companion", "wslnet-companion trust"),
+        (&conflict, "windows", "held by iis (pid 4)"),
+        (&World::with(vec![foreign(1, 8000)]), "owner", "another distro"),
+    ] {
+        let walk = explain(&world.picture(), 8000);
+
+        let last = walk.listeners[0]
+            .steps
+            .last()
+            .unwrap_or_else(|| panic!("{walk:?}"));
+        assert_eq!((last.name.as_str(), last.passed), (step, false), "{walk:?}");
+        assert!(
+            last.finding.contains(text) && walk.conclusion.contains(text),
+            "{walk:?}"
+        );
+    }
+}
+
+#[test]
+fn explain_tells_the_way_to_the_end() {
+    let walk = explain(&shared().picture(), 8000);
+
+    assert_eq!(walk.listeners[0].steps.len(), 5);
+    assert!(walk.listeners[0].steps.iter().all(|step| step.passed));
+    assert_eq!(walk.conclusion, "Port 8000 can be reached at 192.168.1.20:8000.");
+}
+
+#[test]
+fn explain_speaks_of_silent_ports_too() {
+    let walk = explain(&World::with(vec![]).picture(), 8000);
+
+    assert!(
+        walk.conclusion.starts_with("Nothing listens on TCP port 8000"),
+        "{walk:?}"
+    );
+}
+
+/// One active listener, one on loopback, one of another distro.
+fn shared() -> World {
+    let mut world = World::with(vec![
+        ours(1, 8000),
+        bound(2, Ipv4Addr::LOCALHOST.into(), 8001),
+        foreign(3, 8002),
+    ]);
+    let mut answer = answer(ForwardState::Active, "");
+    answer.listen.push(([192, 168, 1, 20], 8000).into());
+    world.companion.forwards.insert(ForwardId(1), answer);
+    world
+}
+
+fn answer(state: ForwardState, reason: &str) -> ForwardStatus {
+    ForwardStatus {
+        id: ForwardId(1),
+        state,
+        reason: reason.to_owned(),
+        listen: Vec::new(),
+    }
+}
