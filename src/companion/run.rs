@@ -46,9 +46,13 @@ pub(crate) async fn run(
         Ok(config) => config,
         Err(report) => {
             print_to_stderr(&report.render(false));
-            bail!("{}: nothing is opened before the configuration is mended", report.summary());
+            bail!(
+                "{}: nothing is opened before the configuration is mended",
+                report.summary()
+            );
         }
     };
+    host::allow_many_sockets();
     let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
     let trust = Trust::load(&paths.state_dir).context("cannot read the trusted keys")?;
     let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).context("cannot set up TLS")?;

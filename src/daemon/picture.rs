@@ -18,6 +18,9 @@ use crate::push::CompanionView;
 /// Labels that say who is behind a port; the others are in the forward already.
 const DISPLAYED: [&str; 3] = ["process", "user", "exe"];
 
+/// How many bytes of labels a set may carry. They are for display; the ports must always fit into one request.
+const LABEL_BYTES: usize = limits::BODY_BYTES / 4;
+
 /// The networking mode, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeView {
@@ -181,7 +184,8 @@ impl Picture {
                 Asked::Waits { .. } | Asked::OverLimit { .. } => {}
             }
         }
-        let forwards = forwards.into_values().collect::<Vec<_>>();
+        let mut forwards = forwards.into_values().collect::<Vec<_>>();
+        shorten(&mut forwards);
         for forward in &forwards {
             revoked.remove(&forward.id);
         }
@@ -264,6 +268,18 @@ fn forward(entry: &Entry, wanted: &Wanted) -> Forward {
         reach: wanted.reach,
         name: wanted.name.clone(),
         labels: Vec::new(),
+    }
+}
+
+/// Takes the labels from the forwards at which they exceed their share.
+fn shorten(forwards: &mut [Forward]) {
+    let mut left = LABEL_BYTES;
+    for forward in forwards {
+        let bytes = forward.labels.iter().map(String::len).sum();
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => forward.labels.clear(),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// The longest request or response body, in bytes.
+/// The longest request body, in bytes.
 pub const BODY_BYTES: usize = 1 << 20;
+
+/// The longest answer, in bytes. More than a request may have: each forward comes back with its addresses and a reason.
+pub const ANSWER_BYTES: usize = 8 << 20;
 
 /// The longest request head (request line and headers), in bytes.
 pub const HEAD_BYTES: usize = 8 << 10;

@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wslnet_protocol::ForwardId;
 use wslnet_relay::{Budget, Connections, Counters, Forwarder, Gate, Limits};
 
-use crate::host::{self, BindError, BindRound, PortHolder};
+use crate::host::{self, Awake, BindError, BindRound, PortHolder};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual, Applied, Failure};
+
+/// How many owners of ports are looked up in one round; each costs a walk through the process table.
+const LOOKUPS: usize = 2;
+/// How long an owner that was found counts.
+const OWNER_TIME: Duration = Duration::from_secs(5);
 
 /// All forwards that this program relays.
 #[derive(Debug)]
@@ -19,6 +25,15 @@ pub struct Relays {
     forwarders: BTreeMap<Key, Forwarder>,
     actual: Actual,
     draining: Vec<Draining>,
+    /// When the owner of an address was last looked up.
+    asked: BTreeMap<SocketAddr, Awake>,
+}
+
+/// One round of actions: what is read or counted once for all of them.
+struct Round {
+    binds: BindRound,
+    lookups: usize,
+    now: Awake,
 }
 
 /// A forward whose listener went away in the guest while connections went on.
@@ -38,6 +53,7 @@ impl Relays {
             forwarders: BTreeMap::new(),
             actual: Actual::default(),
             draining: Vec::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -53,7 +69,11 @@ impl Relays {
 
     /// Executes actions in their order. Ports that an action closes are free when this returns.
     pub async fn apply(&mut self, actions: Vec<Action>) {
-        let mut round = BindRound::default();
+        let mut round = Round {
+            binds: BindRound::default(),
+            lookups: LOOKUPS,
+            now: host::awake(),
+        };
         for action in actions {
             match action {
                 Action::Close { key, connections } => self.close(key, connections).await,
@@ -148,16 +168,17 @@ impl Relays {
         }
     }
 
-    fn listen(&mut self, key: Key, address: SocketAddr, round: &mut BindRound) {
+    fn listen(&mut self, key: Key, address: SocketAddr, round: &mut Round) {
         let (Some(forwarder), Some(applied)) =
             (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
         else {
             return;
         };
-        let listener = match round.bind_exclusive(address) {
+        let listener = match round.binds.bind_exclusive(address) {
             Ok(listener) => listener,
             Err(error) => {
-                let failure = explain(address, &error, applied.failed.get(&address));
+                let before = applied.failed.remove(&address);
+                let failure = explain(address, &error, before, &mut self.asked, round);
                 applied.failed.insert(address, failure);
                 return;
             }
@@ -182,21 +203,35 @@ impl Relays {
     }
 }
 
-/// Says why an address could not be opened. The search for the owner costs a walk through the process table, so a
-/// failure that is still the same keeps the reason that was found the first time.
-fn explain(address: SocketAddr, error: &BindError, before: Option<&Failure>) -> Failure {
+/// Says why an address could not be opened. The search for the owner is costly, so what was found counts for a while, and
+/// a round finds a few only: the next round, a moment later, finds the next ones.
+fn explain(
+    address: SocketAddr,
+    error: &BindError,
+    before: Option<Failure>,
+    asked: &mut BTreeMap<SocketAddr, Awake>,
+    round: &mut Round,
+) -> Failure {
     let conflict = matches!(error, BindError::InUse | BindError::Refused);
-    if let Some(before) = before.filter(|before| before.conflict && conflict) {
-        return before.clone();
+    let known = asked
+        .get(&address)
+        .is_some_and(|asked| round.now.saturating_since(*asked) < OWNER_TIME);
+    if let Some(before) = before.filter(|before| conflict && before.conflict && (known || round.lookups == 0))
+    {
+        return before;
     }
-    let owner = conflict
-        .then(|| host::owner_of(address, Some(std::process::id())))
-        .flatten();
+    let mut owner = None;
+    if conflict && round.lookups > 0 {
+        round.lookups -= 1;
+        asked.retain(|_, asked| round.now.saturating_since(*asked) < OWNER_TIME);
+        asked.insert(address, round.now);
+        owner = host::owner_of(address, Some(std::process::id()));
+    }
     let reason = match owner {
         Some(owner) => format!("{address} is held by {}; {error}", describe(&owner)),
         None => format!("{address}: {error}"),
     };
-    tracing::info!(%address, reason, "could not be opened");
+    tracing::debug!(%address, reason, "could not be opened");
     Failure { reason, conflict }
 }
 

@@ -82,6 +82,14 @@ pub fn owner_of(address: SocketAddr, except: Option<u32>) -> Option<PortHolder> 
     holder_of(&holders, address).cloned()
 }
 
+/// Lets this process have as many sockets open as the system grants. Linux starts programs with room for 1,024 files,
+/// fewer than the forwards of one distro may need; Windows has no such limit.
+pub fn allow_many_sockets() {
+    if let Err(error) = platform::allow_many_sockets() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]

@@ -5,7 +5,6 @@
 
 mod attributor;
 mod processes;
-mod text;
 mod users;
 
 use std::fmt;
@@ -13,6 +12,11 @@ use std::fmt;
 pub use self::attributor::Attributor;
 pub use self::processes::Process;
 use crate::listeners::Socket;
+
+/// The longest name that is kept, in characters.
+const NAME_LIMIT: usize = 64;
+/// The longest path that is kept, in characters.
+const PATH_LIMIT: usize = 256;
 
 /// Who holds a listening socket in this distro.
 #[derive(Clone, Debug, PartialEq, Eq)]

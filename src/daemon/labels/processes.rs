@@ -17,7 +17,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::text::{NAME_LIMIT, PATH_LIMIT, safe};
+use wslnet_console::text::clean;
+
+use super::{NAME_LIMIT, PATH_LIMIT};
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
@@ -129,10 +131,10 @@ impl OpenProcess {
     pub(super) fn describe(&self) -> Option<Process> {
         let start_time = start_time(&self.read("stat")?)?;
         let comm = self.read("comm")?;
-        let name = safe(comm.strip_suffix(b"\n").unwrap_or(&comm), NAME_LIMIT);
+        let name = clean(comm.strip_suffix(b"\n").unwrap_or(&comm), NAME_LIMIT);
         let exe = readlinkat(&self.folder, "exe").ok().map(|path| {
             let path = path.as_bytes();
-            safe(path.strip_suffix(b" (deleted)").unwrap_or(path), PATH_LIMIT)
+            clean(path.strip_suffix(b" (deleted)").unwrap_or(path), PATH_LIMIT)
         });
         Some(Process {
             pid: self.pid,

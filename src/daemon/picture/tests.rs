@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use wslnet_protocol::{Bind, ForwardId, ForwardSet, Reach};
+use wslnet_protocol::{Bind, ForwardId, ForwardSet, Reach, limits};
 
 use super::Asked;
 use super::fixture::{VM, World, bound, foreign, ours};
@@ -96,6 +96,28 @@ fn over_the_limit_the_lowest_ports_are_taken_first() {
         .into_iter()
         .filter(|entry| entry.asked == Asked::OverLimit { limit: 3 });
     assert_eq!(over.count(), 2);
+}
+
+#[test]
+fn the_largest_set_fits_into_one_request() {
+    let listeners = (0..limits::FORWARDS_IN_SET).map(|n| {
+        let mut listener = ours(u64::MAX / 2 - n as u64, 10_000 + u16::try_from(n).unwrap_or(0));
+        for holder in 0..8 {
+            listener
+                .labels
+                .insert("process", format!("{holder}{}", "\u{fffd}".repeat(100)));
+        }
+        listener
+    });
+    let mut world = World::with(listeners.collect());
+    world.companion.max_forwards = limits::FORWARDS_IN_SET;
+
+    let set = set(&world);
+
+    assert_eq!(set.forwards.len(), limits::FORWARDS_IN_SET);
+    assert_eq!(set.validate(), Ok(()));
+    assert!(serde_json::to_vec(&set).map_or(0, |json| json.len()) <= limits::BODY_BYTES);
+    assert!(!set.forwards[0].labels.is_empty());
 }
 
 #[test]

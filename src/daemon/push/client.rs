@@ -132,10 +132,10 @@ impl Client {
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
             // Read to its end even though nothing more is needed: an unread answer would cost the connection.
-            if bytes.len() > limits::BODY_BYTES {
+            if bytes.len() > limits::ANSWER_BYTES {
                 return Err(PushError::Answer(format!(
                     "it is longer than {} bytes",
-                    limits::BODY_BYTES
+                    limits::ANSWER_BYTES
                 )));
             }
         }

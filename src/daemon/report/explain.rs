@@ -8,7 +8,7 @@ use wslnet_protocol::{ForwardId, ForwardState};
 use super::rows::outcome;
 use crate::network::NetworkMode;
 use crate::picture::{Asked, Entry, Picture};
-use crate::policy::Verdict;
+use crate::policy::{DecidedBy, Verdict};
 use crate::push::LinkState;
 
 /// The answer to `explain`.
@@ -170,9 +170,16 @@ fn mode(picture: &Picture, _: &Entry) -> Finding {
 fn policy(_: &Picture, entry: &Entry) -> Finding {
     let by = entry.verdict.decided_by();
     let finding = match (&entry.verdict, &entry.asked) {
-        (Verdict::Withhold { reason, .. }, _) | (_, Asked::Nothing { reason }) => {
-            Err(format!("{reason} [{by}]"))
-        }
+        (
+            Verdict::Withhold {
+                reason,
+                decided_by: DecidedBy::OptOut { .. },
+            },
+            _,
+        ) => Err(format!(
+            "{reason}: if it should be shared, remove or narrow that selector, then `sudo systemctl reload wslnetd`"
+        )),
+        (Verdict::Withhold { reason, .. }, _) | (_, Asked::Nothing { reason }) => Err(reason.clone()),
         (Verdict::Expose { .. }, Asked::Waits { reason }) => Err(reason.clone()),
         (
             Verdict::Expose {

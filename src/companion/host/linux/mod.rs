@@ -13,5 +13,5 @@ mod table;
 pub(super) use clock::time_awake;
 pub(super) use interfaces::interfaces;
 pub(super) use netlink::AddressHints;
-pub(super) use socket::{REFUSED, bind, listeners_to_avoid};
+pub(super) use socket::{REFUSED, allow_many_sockets, bind, listeners_to_avoid};
 pub(super) use table::{holders, listeners};

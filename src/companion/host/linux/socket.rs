@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::holder::PortHolder;
@@ -12,6 +13,12 @@ pub(in crate::host) const REFUSED: &str = "the system refuses this port: ports b
 
 /// The kernel cuts it to net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
+
+/// Raises the soft limit on open files to the hard one.
+pub(in crate::host) fn allow_many_sockets() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
 
 /// Nobody: Linux itself refuses an address that a wildcard listener covers.
 #[expect(

@@ -19,6 +19,15 @@ pub(in crate::host) const REFUSED: &str = "Windows refuses this port: it is rese
 /// `SOMAXCONN_HINT(4096)` of winsock2.h: a negative number is taken as given, a positive one is cut to 200.
 const BACKLOG: i32 = -4096;
 
+/// Nothing to do: Windows gives a process as many sockets as there is memory for.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the Linux side raises a limit, which can fail"
+)]
+pub(in crate::host) fn allow_many_sockets() -> io::Result<()> {
+    Ok(())
+}
+
 /// The listeners that [`bind`] has to look at by itself, because Windows would let us bind beside them.
 pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
     table::listeners()
