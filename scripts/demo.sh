@@ -80,6 +80,8 @@ closed() {
     [ $code = 7 ]
 }
 connected() { on vm wslnetd status --json "${daemon_files[@]}" | grep -q '"connected"'; }
+listed() { on vm wslnetd list --json "${daemon_files[@]}" | grep -q '"port"'; }
+forgotten() { ! listed; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
 make_networks() {
@@ -136,7 +138,7 @@ PICTURE
     echo '  vm$ python3 -m http.server 8000 &'
     mkdir /run/demo/site
     echo 'hello from the VM' >/run/demo/site/index.html
-    on vm python3 -m http.server --directory /run/demo/site 8000 >/run/demo/server.log 2>&1 &
+    nsenter --net=/run/netns/vm python3 -m http.server --directory /run/demo/site 8000 >/run/demo/server.log 2>&1 &
     local server=$! start
     until_holds on vm curl --silent --fail --noproxy '*' http://127.0.0.1:8000/
     start=$(now_ms)
@@ -164,6 +166,7 @@ PICTURE
     start=$(now_ms)
     until_holds closed
     echo "  Closed $(($(now_ms) - start)) ms after the server was stopped."
+    until_holds forgotten
     show vm wslnetd list
 
     say "All of it happened. The namespaces and everything in them are gone now."

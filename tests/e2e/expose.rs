@@ -112,7 +112,8 @@ fn redis_still_sees_a_stranger_in_a_lan_client() {
     let answer = rig.client.ask(WINDOWS, 6379, "PING\r\nQUIT\r\n").unwrap();
     assert_eq!(answer, "+PONG\r\n+OK\r\n");
     // A relay that dialled from the VM's own loopback would switch this protection off.
-    let answer = rig.client.ask(WINDOWS, 6380, "PING\r\nQUIT\r\n").unwrap();
+    // Redis says so without being asked.
+    let answer = rig.client.ask(WINDOWS, 6380, "").unwrap();
     assert!(answer.starts_with("-DENIED"), "{answer}");
 
     open.stop();
@@ -124,7 +125,7 @@ fn what_a_listener_is_bound_to_decides() {
     let world = World::new();
     let rig = Rig::connected(&world);
     let machine = &rig.distro.machine;
-    world.vm.ip("link add docker0 type dummy");
+    world.vm.ip("link add docker0 type veth peer name container0");
     world.vm.ip("addr add 172.17.0.1/16 dev docker0");
     world.vm.ip("link set docker0 up");
 

@@ -75,12 +75,12 @@ print("attempts ended")
     distro.write("/etc/systemd/system/probe.service", &changed);
     distro.systemctl(&["daemon-reload"]).ok();
 
-    distro.systemctl(&["start", "probe.service"]).ok();
+    let started = distro.systemctl(&["start", "probe.service"]);
 
     let said = distro
         .run(&["journalctl", "--no-pager", "--output=cat", "--unit=probe.service"])
         .ok();
-    assert!(said.contains("attempts ended"), "{said}");
+    assert!(said.contains("attempts ended"), "{started:?}: {said}");
     assert!(!said.contains("ESCAPED"), "{said}");
     assert!(said.matches("refused").count() >= 16, "{said}");
 }

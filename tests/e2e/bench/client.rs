@@ -94,12 +94,13 @@ impl Client {
         });
     }
 
-    /// Waits until a port is closed.
+    /// Waits until a port is closed: refused, that is; silence proves nothing.
     #[track_caller]
     pub fn until_closed(&self, limit: Duration, address: &str, port: u16) {
         eventually(limit, || {
-            let open = self.open_among(address, &[port]);
-            check(open.is_empty(), || format!("{address}:{port} is open"))
+            let seen = self.connect(address, port).map_err(|error| error.kind());
+            let refused = matches!(seen, Err(ErrorKind::ConnectionRefused));
+            check(refused, || format!("{address}:{port}: {seen:?}"))
         });
     }
 

@@ -17,13 +17,14 @@ const CONFIG: &str = "network-mode = \"nat\"\n";
 /// A distro of a world.
 #[derive(Debug)]
 pub struct Distro {
+    // Before the machine, which cannot end while it is there.
+    daemon: Option<Program>,
     /// Its processes.
     pub machine: Machine,
     /// Where the daemon's files are.
     pub place: Place,
     /// What Windows calls it.
     pub name: String,
-    daemon: Option<Program>,
 }
 
 impl Distro {
