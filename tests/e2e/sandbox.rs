@@ -44,7 +44,7 @@ attempt("write through /proc/1/root", lambda: write("/proc/1/root/etc/escaped"))
 attempt("write memory of process 1", lambda: write("/proc/1/mem"))
 attempt("ptrace", lambda: call("ptrace", 16, 1, 0, 0))
 attempt("process_vm_writev", lambda: call("process_vm_writev", 1, None, 0, None, 0, 0))
-attempt("kcmp", lambda: call("kcmp", os.getpid(), 1, 0, 0, 0))
+attempt("kcmp", lambda: call("syscall", 312, os.getpid(), 1, 0, 0, 0))  # its number on x86-64
 attempt("setuid", lambda: os.setuid(0))
 attempt("mount", lambda: call("mount", b"none", b"/tmp", b"tmpfs", 0, None))
 attempt("user namespace", lambda: call("unshare", 0x10000000))
@@ -52,12 +52,13 @@ attempt("raw socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
 attempt("packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
 attempt("kernel setting", lambda: write("/proc/sys/kernel/hostname"))
 attempt("execute a shell", lambda: subprocess.run(["/etc/shell", "-c", "true"], check=True))
-attempt("read a home", lambda: os.listdir("/root"))
+attempt("read a home", lambda: open("/root/secret"))
 print("attempts ended")
 "#;
     let world = World::new();
     let distro = SystemdDistro::boot(&world, "network-mode = \"nat\"\n");
     distro.write("/etc/probe.py", PROBE);
+    distro.write("/root/secret", "x");
     distro.run(&["cp", "/bin/sh", "/etc/shell"]).ok();
     let unit = std::fs::read_to_string(UNIT).unwrap();
     let changed = unit
