@@ -1,7 +1,7 @@
 //! Sessions: one run of one daemon with one companion.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -95,9 +95,9 @@ pub struct SessionOpened {
     pub distro: String,
     /// The companion's version.
     pub companion: String,
-    /// The address from which the session comes, as Windows sees it: what the companion will dial.
-    #[schema(value_type = String, example = "172.28.0.2")]
-    pub peer: IpAddr,
+    /// Whence the session comes, as Windows sees it. The companion dials this address, at other ports.
+    #[schema(value_type = String, example = "172.28.0.2:51234")]
+    pub peer: SocketAddr,
     /// How long the companion keeps a set without a sign of life, in milliseconds.
     pub lease_ms: u64,
     /// How often to renew, in milliseconds.

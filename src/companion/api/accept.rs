@@ -107,7 +107,7 @@ impl Port {
         let (id, end) = self.connections.enter(&distro);
         let caller = Caller {
             distro,
-            peer: peer.ip().to_canonical(),
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             connection: id,
         };
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(caller)));

@@ -10,7 +10,7 @@ mod connections;
 mod guard;
 mod routes;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 pub use accept::serve;
 pub use connections::Connections;
@@ -23,8 +23,8 @@ use crate::ledger::ConnectionId;
 pub struct Caller {
     /// The name under which the key of the connection is trusted.
     pub distro: String,
-    /// The address from which the connection comes.
-    pub peer: IpAddr,
+    /// Whence the connection comes.
+    pub peer: SocketAddr,
     /// The connection itself; a session lives on one connection only.
     pub connection: ConnectionId,
 }

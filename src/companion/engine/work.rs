@@ -196,7 +196,7 @@ impl Work {
         } = caller;
         let superseded = self
             .ledger
-            .open(&distro, peer, request, session, connection, host::awake())?;
+            .open(&distro, peer.ip(), request, session, connection, host::awake())?;
         if let Some(superseded) = superseded.filter(|superseded| *superseded != connection) {
             self.parts.connections.close(superseded);
         }

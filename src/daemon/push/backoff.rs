@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(7);
 /// The longest pause after a refusal. Windows answered at once, only the companion is not there: asking costs one
 /// packet, and the user who starts it should not wait.
-const LONGEST_REFUSED: Duration = Duration::from_millis(800);
+const LONGEST_REFUSED: Duration = Duration::from_millis(500);
 
 /// How an attempt ended, as far as the next pause is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

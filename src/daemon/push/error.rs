@@ -38,6 +38,9 @@ pub(super) enum PushError {
          with the output of `wslnet-companion key`"
     )]
     NotTrustedHere(SocketAddr),
+    /// The other side closed the connection: it stopped, or no longer trusts our key.
+    #[error("wslnet-companion closed the connection; connecting again")]
+    Closed,
     /// The answer made no sense.
     #[error("the companion's answer could not be understood: {0}")]
     Answer(String),
@@ -100,6 +103,7 @@ impl PushError {
             | Self::Refused(_)
             | Self::Silent(_)
             | Self::Unreachable(..)
+            | Self::Closed
             | Self::Answer(_)
             | Self::Broken(..) => LinkState::Connecting,
         }
@@ -114,6 +118,7 @@ impl PushError {
             | Self::Refused(_)
             | Self::NotTrustedThere(_)
             | Self::NotTrustedHere(_)
+            | Self::Closed
             | Self::Answer(_)
             | Self::Broken(..) => Setback::Answered,
         }

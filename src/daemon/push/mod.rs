@@ -6,6 +6,7 @@
 mod backoff;
 mod client;
 mod error;
+mod lifeline;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,6 +13,7 @@ use wslnet_protocol::{ErrorCode, ForwardSet, ForwardState, ForwardStatus, OpenSe
 use super::backoff::Backoff;
 use super::client::Client;
 use super::error::PushError;
+use super::lifeline::Lifeline;
 use super::{CompanionView, LinkState, Route};
 
 /// The name under which the companion's key is trusted in the state directory.
@@ -149,11 +150,12 @@ impl Pusher {
             Err(error) => return Ended::Failed(error),
         };
         backoff.reset();
-        tracing::info!(%companion, version = opened.companion, vm_address = %opened.peer, "connected to the companion");
+        tracing::info!(%companion, version = opened.companion, vm_address = %opened.peer.ip(), "connected to the companion");
         self.connected(companion, &opened);
+        let lifeline = Lifeline::find(opened.peer, companion);
 
         let ended = tokio::select! {
-            ended = keep_in_step(&client, &opened, &mut self.wanted, &self.view, &self.stop) => ended,
+            ended = keep_in_step(&client, &opened, &lifeline, &mut self.wanted, &self.view, &self.stop) => ended,
             () = moved(&mut self.route, companion, Some(&opened)) => Ended::Moved,
         };
         match &ended {
@@ -179,7 +181,7 @@ impl Pusher {
             address: Some(companion),
             version: Some(opened.companion.clone()),
             reason: String::new(),
-            peer: Some(opened.peer),
+            peer: Some(opened.peer.ip()),
             distro: Some(opened.distro.clone()),
             max_forwards: opened.max_forwards,
             forwards: std::collections::BTreeMap::new(),
@@ -221,6 +223,7 @@ impl Pusher {
 async fn keep_in_step(
     client: &Client,
     opened: &SessionOpened,
+    lifeline: &Lifeline,
     wanted: &mut watch::Receiver<Option<ForwardSet>>,
     view: &watch::Sender<CompanionView>,
     stop: &CancellationToken,
@@ -235,7 +238,11 @@ async fn keep_in_step(
             .forwards
             .values()
             .all(|forward| settles(forward.state));
-        let pause = if settled { renew } else { RENEW_UNSETTLED };
+        let pause = if settled && lifeline.is_watching() {
+            renew
+        } else {
+            RENEW_UNSETTLED
+        };
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => return Ended::Stopped,
@@ -253,6 +260,7 @@ async fn keep_in_step(
                     (Err(_), _) => std::future::pending().await,
                 }
             }
+            () = lifeline.cut() => return Ended::Failed(PushError::Closed),
             () = sleep(pause) => {
                 let renewed = client.renew(opened.session, seen).await;
                 renewed.map(|renewed| (renewed.revision, renewed.forwards))
@@ -292,7 +300,7 @@ fn tell(view: &watch::Sender<CompanionView>, forwards: Vec<ForwardStatus>) {
 /// Returns when the companion is to be found elsewhere, or when the address from which the session came is gone.
 async fn moved(route: &mut watch::Receiver<Route>, companion: SocketAddr, session: Option<&SessionOpened>) {
     let ours = session
-        .map(|opened| opened.peer)
+        .map(|opened| opened.peer.ip())
         .filter(|peer| route.borrow().local.contains(peer));
     let elsewhere = |route: &Route| {
         route.companion != Some(companion) || ours.is_some_and(|address| !route.local.contains(&address))
