@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_link::{KeyPair, Peers, PublicKey};
 use wslnet_protocol::{ErrorCode, ForwardSet, ForwardState, ForwardStatus, OpenSession, SessionOpened};
@@ -23,6 +23,8 @@ pub const COMPANION: &str = "companion";
 const RENEW_UNSETTLED: Duration = Duration::from_secs(1);
 /// How often to look whether the companion's key was trusted meanwhile.
 const TRUST_POLL: Duration = Duration::from_secs(1);
+/// A session that lasted this long was a good one; the pauses after it start from the shortest again.
+const HEALTHY: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; systemd does not wait for ever.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
@@ -149,7 +151,7 @@ impl Pusher {
             Ok(opened) => opened,
             Err(error) => return Ended::Failed(error),
         };
-        backoff.reset();
+        let since = Instant::now();
         tracing::info!(%companion, version = opened.companion, vm_address = %opened.peer.ip(), "connected to the companion");
         self.connected(companion, &opened);
         let lifeline = Lifeline::find(opened.peer, companion);
@@ -158,6 +160,10 @@ impl Pusher {
             ended = keep_in_step(&client, &opened, &lifeline, &mut self.wanted, &self.view, &self.stop) => ended,
             () = moved(&mut self.route, companion, Some(&opened)) => Ended::Moved,
         };
+        // Not sooner: two daemons with copies of one key would throw each other out many times a second.
+        if since.elapsed() >= HEALTHY {
+            backoff.reset();
+        }
         match &ended {
             Ended::Stopped => goodbye(&client, &opened).await,
             Ended::Moved => tracing::info!("the way to the companion changed; connecting again"),
