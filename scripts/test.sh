@@ -111,8 +111,8 @@ step_wineunit() {
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib host::
 }
 
-# Runs the end-to-end tests of some modules.
-e2e() { timeout --kill-after=10 900 cargo test --locked --test e2e -- --test-threads "$threads" "$@"; }
+# Runs the tests of the programs, or those of some modules.
+e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests --no-fail-fast -- --test-threads "$threads" "$@"; }
 
 step_e2e() {
     need_root

@@ -226,7 +226,7 @@ fn explain_says_where_it_stops_and_what_to_do() {
         }
     };
     says("8000", &["python3", "192.168.50.1:8000"]);
-    says("8001", &["port=8001", "opt-out"]);
+    says("8001", &["port=8001", "opted out"]);
     says("8002", &["127.0.0.1", "loopback"]);
     says("8003", &["python3", "8003"]);
     says("445", &["445", "Windows"]);
