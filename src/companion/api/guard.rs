@@ -2,7 +2,7 @@
 //! are the second wall against DNS rebinding, cross-site requests and request smuggling.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wslnet_protocol::header::{HOST, MEDIA_TYPE};
@@ -12,16 +12,20 @@ use super::body::Refusal;
 
 /// Refuses what our own client never sends.
 pub(super) async fn check(request: Request, next: Next) -> Response {
-    match examine(request.method(), request.headers()) {
+    match examine(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => Refusal(problem).into_response(),
     }
 }
 
-fn examine(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn examine(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let forbidden = |message: String| Err(Problem::new(ErrorCode::Forbidden, message));
     let invalid = |message: &str| Err(Problem::new(ErrorCode::Invalid, message));
 
+    // `PUT https://host/path`: how one asks a proxy, and a second host beside the header's (RFC 9112, section 3.2.2).
+    if uri.authority().is_some() {
+        return forbidden("the request must name a path only; proxies have no place here".to_owned());
+    }
     if let Some(name) = headers.keys().find(|name| only_browsers_or_proxies_send(name)) {
         return forbidden(format!(
             "the header `{name}` has no place here; only wslnetd may call"
@@ -73,8 +77,11 @@ mod tests {
 
     #[test]
     fn our_own_requests_pass() {
-        assert_eq!(examine(&Method::PUT, &ours()), Ok(()));
-        assert_eq!(examine(&Method::GET, &headers(&[("host", HOST)])), Ok(()));
+        assert_eq!(examine(&Method::PUT, &path(), &ours()), Ok(()));
+        assert_eq!(
+            examine(&Method::GET, &path(), &headers(&[("host", HOST)])),
+            Ok(())
+        );
     }
 
     #[test]
@@ -94,7 +101,7 @@ mod tests {
             request.insert(HeaderName::from_static(name), value.parse().unwrap());
 
             assert_eq!(
-                code(examine(&Method::PUT, &request)),
+                code(examine(&Method::PUT, &path(), &request)),
                 Some(ErrorCode::Forbidden),
                 "{name}"
             );
@@ -111,7 +118,25 @@ mod tests {
         none.remove(header::HOST);
 
         for request in [rebound, twice, none] {
-            assert_eq!(code(examine(&Method::PUT, &request)), Some(ErrorCode::Forbidden));
+            assert_eq!(
+                code(examine(&Method::PUT, &path(), &request)),
+                Some(ErrorCode::Forbidden)
+            );
+        }
+    }
+
+    #[test]
+    fn the_form_for_proxies_is_forbidden() {
+        for target in [
+            "https://wslnet.internal/v1/forwards",
+            "http://evil.example/",
+            "wslnet.internal:9756",
+        ] {
+            assert_eq!(
+                code(examine(&Method::PUT, &target.parse().unwrap(), &ours())),
+                Some(ErrorCode::Forbidden),
+                "{target}"
+            );
         }
     }
 
@@ -128,16 +153,20 @@ mod tests {
             request.insert(HeaderName::from_static(name), value.parse().unwrap());
 
             assert_eq!(
-                code(examine(&Method::PUT, &request)),
+                code(examine(&Method::PUT, &path(), &request)),
                 Some(ErrorCode::Invalid),
                 "{name}: {value}"
             );
         }
         let get_with_body = headers(&[("host", HOST), ("content-length", "5")]);
         assert_eq!(
-            code(examine(&Method::GET, &get_with_body)),
+            code(examine(&Method::GET, &path(), &get_with_body)),
             Some(ErrorCode::Invalid)
         );
+    }
+
+    fn path() -> Uri {
+        Uri::from_static("/v1/forwards")
     }
 
     fn ours() -> HeaderMap {
