@@ -243,7 +243,7 @@ async fn keep_in_step(
             .borrow()
             .forwards
             .values()
-            .all(|forward| settles(forward.state));
+            .all(settles);
         let pause = if settled && lifeline.is_watching() {
             renew
         } else {
@@ -284,12 +284,12 @@ async fn keep_in_step(
     }
 }
 
-/// Whether a state will stay unless something on this side changes.
-fn settles(state: ForwardState) -> bool {
-    match state {
-        ForwardState::Active | ForwardState::Denied | ForwardState::OverLimit | ForwardState::Contended => {
-            true
-        }
+/// Whether a state will stay unless something on this side changes. A forward that listens somewhere and has something to
+/// say for itself misses an address that it may get at any moment.
+fn settles(forward: &ForwardStatus) -> bool {
+    match forward.state {
+        ForwardState::Active => forward.reason.is_empty() || forward.listen.is_empty(),
+        ForwardState::Denied | ForwardState::OverLimit | ForwardState::Contended => true,
         ForwardState::Pending | ForwardState::Conflict => false,
     }
 }
