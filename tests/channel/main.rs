@@ -1,0 +1,15 @@
+//! Tests of the channel between the two programs: real sockets on loopback and real TLS, both ends in this process.
+//! The companion's control port is put together as the program does it; what speaks to it is a client that may send
+//! anything, or the daemon's pusher.
+//!
+//! On loopback no address may be dialled, so every forward is `denied`; what is opened on a network is the matter of
+//! the end-to-end tests.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking, and says why")]
+
+mod bench;
+
+mod api;
+mod handshake;
+#[cfg(target_os = "linux")]
+mod pusher;
