@@ -106,8 +106,9 @@ step_unit() {
 step_wineunit() {
     need gcc libc6-dev
     need_windows
+    # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console \
-        --lib
+        --lib -- --skip a_living_owner_keeps_its_pipe
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib host::
 }
 

@@ -48,7 +48,7 @@ pub fn print(text: &str) -> io::Result<()> {
     write_to(&mut io::stdout().lock(), text)
 }
 
-/// Writes `value` to stdout as indented JSON with a newline at the end, under the same contract as [`print`].
+/// Writes `value` to stdout as indented JSON with a newline at the end, under the same contract as [`print()`].
 ///
 /// # Errors
 /// Failures of the write, and a `value` that JSON cannot express.
@@ -56,7 +56,7 @@ pub fn print_json<T: Serialize + ?Sized>(value: &T) -> io::Result<()> {
     print(&json(value)?)
 }
 
-/// Writes `table` to stdout, fitted to the terminal or in full where there is none, under the contract of [`print`].
+/// Writes `table` to stdout, fitted to the terminal or in full where there is none, under the contract of [`print()`].
 ///
 /// # Errors
 /// Failures of the write.

@@ -1,6 +1,6 @@
 //! The policy: what becomes of a listener, and why. Pure: it is told all it needs, and looks at nothing by itself.
 //!
-//! A verdict is about one socket. Windows reaches a port, not a socket, so [`wanted`] then joins the sockets of a port.
+//! A verdict is about one socket. Windows reaches a port, not a socket, so [`wanted()`] then joins the sockets of a port.
 
 mod wanted;
 

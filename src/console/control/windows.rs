@@ -111,7 +111,6 @@ mod tests {
     }
 
     #[tokio::test]
-    #[ignore = "needs Windows: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE"]
     async fn a_living_owner_keeps_its_pipe() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let name = address(dir.path(), "testd");

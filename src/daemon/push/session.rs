@@ -239,11 +239,7 @@ async fn keep_in_step(
     let mut seen = 0;
     wanted.mark_changed();
     loop {
-        let settled = view
-            .borrow()
-            .forwards
-            .values()
-            .all(settles);
+        let settled = view.borrow().forwards.values().all(settles);
         let pause = if settled && lifeline.is_watching() {
             renew
         } else {
