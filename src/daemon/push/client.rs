@@ -155,7 +155,10 @@ fn refused(status: StatusCode, body: &[u8]) -> PushError {
     PushError::Problem(serde_json::from_slice(body).unwrap_or_else(|_| {
         Problem::new(
             ErrorCode::Invalid,
-            format!("the companion answered with status {}", status.as_u16()),
+            format!(
+                "the companion answered with status {}; install the same release of wslnetd and wslnet-companion",
+                status.as_u16()
+            ),
         )
     }))
 }

@@ -42,10 +42,14 @@ pub(super) enum PushError {
     #[error("wslnet-companion closed the connection; connecting again")]
     Closed,
     /// The answer made no sense.
-    #[error("the companion's answer could not be understood: {0}")]
+    #[error(
+        "the companion's answer could not be understood: {0}; install the same release of wslnetd and wslnet-companion"
+    )]
     Answer(String),
     /// The connection failed in some other way.
-    #[error("the connection to {0} failed: {1}")]
+    #[error(
+        "the connection to {0} failed: {1}; if that lasts, restart wslnet-companion on Windows and see what it logs"
+    )]
     Broken(SocketAddr, String),
 }
 
