@@ -97,14 +97,16 @@ impl Port {
         let session = stream.get_ref().1;
         let key = wslnet_link::peer_key(session).filter(|_| wslnet_link::alpn_agreed(session));
         // The pin was checked in the handshake; it may have been withdrawn since.
-        let Some(distro) = key.and_then(|key| self.trust.distro_of(&key)) else {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the key is not trusted",
-            ));
-        };
+        let trusted_as = || key.and_then(|key| self.trust.distro_of(&key));
+        let untrusted = || io::Error::new(io::ErrorKind::PermissionDenied, "the key is not trusted");
+        let distro = trusted_as().ok_or_else(untrusted)?;
 
         let (id, end) = self.connections.enter(&distro);
+        // Asked again, because a withdrawal ends the connections that it finds, and it may just have missed this one.
+        if trusted_as().as_ref() != Some(&distro) {
+            self.connections.leave(id);
+            return Err(untrusted());
+        }
         let caller = Caller {
             distro,
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
