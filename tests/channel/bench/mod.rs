@@ -10,7 +10,7 @@ pub use companion::Companion;
 pub use request::Request;
 pub use session::{Session, forward, hello, set};
 pub use wait::{A_SECOND, SOON, check, eventually};
-pub use wire::{Answer, Wire, client_config, connect_from};
+pub use wire::{Wire, client_config, connect_from};
 
 use wslnet_link::KeyPair;
 
