@@ -238,3 +238,24 @@ async fn a_goodbye_frees_the_ports_of_one_distro_only() {
     let twice = tokio::time::timeout(SOON, of_debian.wire.call(&goodbye)).await;
     assert_eq!(twice.unwrap().unwrap().code(), ErrorCode::StaleSession);
 }
+
+#[tokio::test]
+async fn a_companion_that_starts_again_knows_nothing_of_former_sessions() {
+    let debian = key();
+    let mut companion = Companion::start(&[("debian", debian.public())]);
+    let mut before = Session::open(&companion, &debian).await;
+    before.put(1, &set(&[8000])).await.unwrap();
+
+    companion.stop().await;
+    before.wire.end(A_SECOND).await;
+    companion.start_again();
+
+    assert_eq!(companion.ports().await, [0; 0]);
+    let mut wire = Wire::connect(&companion, &debian).await.unwrap();
+    let late = wire
+        .call(&Request::put(before.id(), 2, &set(&[8000])))
+        .await
+        .unwrap();
+    assert_eq!(late.code(), ErrorCode::StaleSession);
+    assert_eq!(companion.ports().await, [0; 0]);
+}
