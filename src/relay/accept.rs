@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::entrance::Entrance;
 use crate::forward::Forward;
 
 /// The rest after a failure that the next accept would meet again, such as a lack of descriptors.
@@ -19,18 +20,24 @@ pub(crate) async fn accept(
     listener: TcpListener,
     address: SocketAddr,
     forward: Arc<Forward>,
+    entrance: Arc<Entrance>,
     stop: CancellationToken,
 ) {
     // Cancelled between two accepts only: a client that was accepted is always admitted.
     let _stopped = stop
-        .run_until_cancelled(accept_all(&listener, address, &forward))
+        .run_until_cancelled(accept_all(&listener, address, &forward, &entrance))
         .await;
 }
 
-async fn accept_all(listener: &TcpListener, address: SocketAddr, forward: &Arc<Forward>) {
+async fn accept_all(
+    listener: &TcpListener,
+    address: SocketAddr,
+    forward: &Arc<Forward>,
+    entrance: &Entrance,
+) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => forward.admit(client, peer),
+            Ok((client, peer)) => forward.admit(client, peer, entrance),
             Err(error) if concerns_one_client(&error) => {
                 tracing::debug!(%address, %error, "a client left before it was accepted");
             }

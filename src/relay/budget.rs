@@ -17,17 +17,18 @@ pub struct Limits {
     pub per_forward: usize,
     /// Connections that all forwards together may have at a time.
     pub total: usize,
-    /// How long a dial may take.
+    /// How long a dial may take, all its attempts together.
     pub dial_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 1,024 connections for a forward, 8,192 in total, two seconds for a dial.
+    /// 1,024 connections for a forward, 8,192 in total. Five seconds for a dial, in which Linux sends its SYN at least
+    /// three times (after 0, 1 and 3 s): a service whose queue is full for a moment drops the first.
     fn default() -> Self {
         Self {
             per_forward: 1024,
             total: 8192,
-            dial_timeout: Duration::from_secs(2),
+            dial_timeout: Duration::from_secs(5),
         }
     }
 }

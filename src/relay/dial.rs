@@ -1,6 +1,7 @@
-//! Dials a target: one attempt, bounded in time, from a socket that the loop guard knows. Whether the target may be
-//! dialled was asked before.
+//! Dials a target, bounded in time and only while the gate permits it, from sockets that the loop guard knows. An
+//! attempt that the target leaves without an answer is made again, as its queue may have been full; a refusal stands.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use crate::gate::Gate;
+use crate::options;
 use crate::outbound::{Claim, Outbound};
 
 #[cfg(unix)]
@@ -20,6 +23,9 @@ mod windows;
 use unix as platform;
 #[cfg(windows)]
 use windows as platform;
+
+/// The rest before the next attempt, should the system time one out at once.
+const REST: Duration = Duration::from_millis(50);
 
 /// Why there is no connection to the target.
 #[derive(Debug, thiserror::Error)]
@@ -45,19 +51,47 @@ pub(crate) struct Dialled {
 /// Connects to `target`. The socket resets its connection when dropped, until told otherwise.
 pub(crate) async fn dial(
     target: SocketAddr,
+    gate: &dyn Gate,
     timeout: Duration,
     outbound: &Arc<Outbound>,
 ) -> Result<Dialled, DialError> {
-    let socket = new_socket(target).map_err(DialError::Socket)?;
+    insist(timeout, || async {
+        gate.permits(target).map_err(DialError::NotPermitted)?;
+        let socket = new_socket(target).map_err(DialError::Socket)?;
+        attempt(socket, target, outbound).await
+    })
+    .await
+}
+
+/// Makes attempts for as long as each ends in a time-out of the system's and `timeout` is not over. Linux repeats a
+/// SYN that was lost, so one attempt takes longer than a dial may; Windows does not, see [`platform::fail_fast`].
+async fn insist<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, DialError>
+where
+    F: Future<Output = Result<T, DialError>>,
+{
+    let attempts = async {
+        loop {
+            match attempt().await {
+                Err(DialError::Connect(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    tracing::trace!(%error, "no answer; dialling again");
+                    tokio::time::sleep(REST).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    };
+    tokio::time::timeout(timeout, attempts)
+        .await
+        .unwrap_or(Err(DialError::TimedOut(timeout)))
+}
+
+async fn attempt(socket: Socket, target: SocketAddr, outbound: &Arc<Outbound>) -> Result<Dialled, DialError> {
     let mut claim = outbound
         .start(target, || start_connect(&socket, target))
         .map_err(DialError::Connect)?;
     let stream = TcpStream::from_std(socket.into()).map_err(DialError::Socket)?;
 
-    let Ok(connected) = tokio::time::timeout(timeout, connected(&stream)).await else {
-        return Err(DialError::TimedOut(timeout));
-    };
-    claim.settle(connected.map_err(DialError::Connect)?);
+    claim.settle(connected(&stream).await.map_err(DialError::Connect)?);
     Ok(Dialled {
         stream,
         _claim: claim,
@@ -67,8 +101,7 @@ pub(crate) async fn dial(
 fn new_socket(target: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_linger(Some(Duration::ZERO))?;
+    options::prepare(&socket)?;
     platform::fail_fast(&socket);
     Ok(socket)
 }

@@ -1,16 +1,19 @@
 //! What the listeners and connections of one forward have in common: where it leads, what it counts, who it admits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Slot};
 use crate::connection;
+use crate::entrance::Entrance;
 use crate::gate::Gate;
+use crate::options;
 use crate::pump::Traffic;
 
 /// What a forward has done since it was made.
@@ -24,6 +27,8 @@ pub struct Counters {
     pub refused_by_limit: u64,
     /// Clients turned away because they were this program itself.
     pub refused_loops: u64,
+    /// Clients that the [`Gate`] did not admit.
+    pub refused_clients: u64,
     /// Clients whose service refused, did not answer in time or may not be dialled.
     pub dial_failures: u64,
     /// Bytes carried from clients to the service: those handed to the service's socket.
@@ -32,12 +37,22 @@ pub struct Counters {
     pub bytes_out: u64,
 }
 
+impl Counters {
+    /// Clients turned away before anything was dialled for them, for whatever reason. Those whose dial failed were
+    /// taken on, and are not among them.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused_by_limit + self.refused_loops + self.refused_clients
+    }
+}
+
 /// The counters that count clients.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused_by_limit: AtomicU64,
     pub(crate) refused_loops: AtomicU64,
+    pub(crate) refused_clients: AtomicU64,
     pub(crate) dial_failures: AtomicU64,
 }
 
@@ -104,8 +119,8 @@ impl Forward {
     }
 
     /// Takes on one client or resets it. Never waits: the connection runs on a task of its own.
-    pub(crate) fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr) {
-        if let Err(error) = connection::prepare(&client) {
+    pub(crate) fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr, entrance: &Entrance) {
+        if let Err(error) = options::prepare(&SockRef::from(&client)) {
             tracing::debug!(%peer, %error, "a client's socket took no options");
         }
         let ours = client
@@ -116,6 +131,11 @@ impl Forward {
             tracing::debug!(%peer, target = %self.target(), "a forward leads back to itself; client reset");
             return;
         }
+        if let Err(reason) = self.gate.admits(canonical(peer)) {
+            self.tally.refused_clients.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, target = %self.target(), reason, "a client may not come in; reset");
+            return;
+        }
         let Some(slot) = Slot::take(&self.budget, &self.live) else {
             self.tally.refused_by_limit.fetch_add(1, Ordering::Relaxed);
             self.report_limit(peer);
@@ -123,7 +143,15 @@ impl Forward {
         };
         self.tally.accepted.fetch_add(1, Ordering::Relaxed);
         let route = self.lock_route().clone();
-        tokio::spawn(connection::serve(Arc::clone(self), slot, client, peer, route));
+        let visit = entrance.visit();
+        tokio::spawn(connection::serve(
+            Arc::clone(self),
+            slot,
+            client,
+            peer,
+            route,
+            visit,
+        ));
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -133,6 +161,7 @@ impl Forward {
             accepted: read(&self.tally.accepted),
             refused_by_limit: read(&self.tally.refused_by_limit),
             refused_loops: read(&self.tally.refused_loops),
+            refused_clients: read(&self.tally.refused_clients),
             dial_failures: read(&self.tally.dial_failures),
             bytes_in: read(&self.traffic.inward),
             bytes_out: read(&self.traffic.outward),
@@ -150,5 +179,13 @@ impl Forward {
 
     fn lock_route(&self) -> MutexGuard<'_, Route> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An IPv4 address in its plain form, and every other as it is, with its scope.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
     }
 }

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept;
 use crate::budget::Budget;
+use crate::entrance::Entrance;
 use crate::forward::{Counters, Forward};
 use crate::gate::Gate;
 
-/// What becomes of live connections when their forward ends.
+/// What becomes of live connections when their listener or their forward ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
     /// They go on until they end by themselves, and count in the [`Budget`] until then.
@@ -56,6 +57,7 @@ pub struct Forwarder {
 
 #[derive(Debug)]
 struct Listener {
+    entrance: Arc<Entrance>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -89,18 +91,38 @@ impl Forwarder {
             .and_then(|()| TcpListener::from_std(listener));
         let listener = watched.map_err(|source| ListenError::Watch { address, source })?;
 
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(listener, address, Arc::clone(&self.forward), stop.clone()));
-        self.listeners.insert(address, Listener { stop, task });
+        let (entrance, stop) = (Arc::<Entrance>::default(), CancellationToken::new());
+        let task = tokio::spawn(accept(
+            listener,
+            address,
+            Arc::clone(&self.forward),
+            Arc::clone(&entrance),
+            stop.clone(),
+        ));
+        let listener = Listener { entrance, stop, task };
+        self.listeners.insert(address, listener);
         Ok(address)
     }
 
-    /// Closes the listener at `address`, if there is one; the port is free when this returns. Connections accepted
-    /// there live on: a service may well close its own listener after the first client.
-    pub async fn unlisten(&mut self, address: SocketAddr) {
-        if let Some(listener) = self.listeners.remove(&address) {
-            listener.stop.cancel();
-            ended(listener).await;
+    /// Closes the listener at `address`, if there is one; the port is free when this returns.
+    ///
+    /// With [`Connections::Cut`], for an address that may not be listened at any more, the connections accepted at this
+    /// listener are gone too, and no others: also not those that drain from a former listener at the same address.
+    /// With [`Connections::Drain`] they go on: a service may well close its own listener after the first client.
+    pub async fn unlisten(&mut self, address: SocketAddr, connections: Connections) {
+        let Some(listener) = self.listeners.remove(&address) else {
+            return;
+        };
+        listener.stop.cancel();
+        match connections {
+            Connections::Drain => ended(listener).await,
+            Connections::Cut => {
+                let entrance = Arc::clone(&listener.entrance);
+                // Before anything is waited for, so that it also holds if the caller does not wait.
+                entrance.cut();
+                ended(listener).await;
+                entrance.deserted().await;
+            }
         }
     }
 
@@ -121,11 +143,6 @@ impl Forwarder {
         if target != self.target() {
             self.forward.retarget(target);
         }
-    }
-
-    /// Resets every live connection, on both sides. Listeners stay.
-    pub fn cut(&self) {
-        self.forward.cut();
     }
 
     /// What has happened so far.

@@ -1,14 +1,22 @@
-//! The question that precedes every dial. The answers live with whoever knows the sessions and the addresses.
+//! The questions that precede every connection: may this client come in, and may its target be dialled? The answers live with whoever knows the sessions and the addresses.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
-/// Says whether an address may be dialled at this moment.
+/// Says who may come in and what may be dialled, at this moment.
 ///
 /// A forward outlives the facts that allowed it: the address of a virtual machine can pass to somebody else. So the
-/// answer is never kept; it is asked for again for every connection.
+/// answers are never kept; they are asked for again for every connection. Both return quickly and without blocking, as
+/// they run on the tasks that accept clients and carry connections.
 pub trait Gate: Send + Sync + Debug {
-    /// Returns quickly and without blocking; it runs on the tasks that carry the connections.
+    /// Whether the client at this address may come in; asked before anything is dialled for it. An IPv4 client of a
+    /// dual-stack listener is named by its IPv4 address.
+    ///
+    /// # Errors
+    /// The reason why the client is reset, as a log line shows it.
+    fn admits(&self, client: SocketAddr) -> Result<(), String>;
+
+    /// Whether the target may be dialled; asked before every attempt.
     ///
     /// # Errors
     /// The reason why `target` must not be dialled, as a log line shows it.

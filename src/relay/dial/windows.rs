@@ -15,8 +15,8 @@ const RTT_UNSPECIFIED: u16 = 0xFFFF;
 const NO_SYN_RETRANSMISSIONS: u8 = 0xFE;
 
 /// Keeps Windows from sending its SYN again after a reset, which makes every refused connect last two seconds. It also
-/// stops the repetition of lost ones: right on the link to a virtual machine, where nothing is lost. Windows 10 1709
-/// and later; elsewhere the socket stays as it is, only slower to fail.
+/// stops the repetition of SYNs that got no answer, as from a full queue: there the connect times out, and the caller
+/// makes it again. Windows 10 1709 and later; elsewhere the socket stays as it is, only slower to fail.
 pub(super) fn fail_fast(socket: &Socket) {
     let parameters = TCP_INITIAL_RTO_PARAMETERS {
         Rtt: RTT_UNSPECIFIED,
