@@ -1,7 +1,9 @@
 //! The log of a running program, on stderr. Under systemd each line carries its priority for the journal and no
-//! time of its own; elsewhere a time and the level. What other people chose cannot forge a line or steer a terminal.
+//! time of its own; elsewhere a time and the level. What other people chose cannot forge a line or steer a terminal,
+//! and who reads the log, or does not, cannot hold the program up.
 
 mod format;
+mod queue;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -10,6 +12,7 @@ mod windows;
 use std::io::{self, IsTerminal};
 
 use thiserror::Error;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::layer;
@@ -20,6 +23,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use unix as platform;
 #[cfg(windows)]
 use windows as platform;
+
+pub use queue::LogGuard;
 
 use format::{Form, Lines};
 
@@ -34,6 +39,12 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// The thread that writes the log could not be started.
+    #[error("cannot start the thread of the log")]
+    Thread {
+        /// Why not.
+        source: io::Error,
+    },
     /// The process already has a log.
     #[error("cannot install the log")]
     Install {
@@ -42,11 +53,12 @@ pub enum LogError {
     },
 }
 
-/// Sends the events of the process to stderr, from level info on, or as the environment variable `variable` filters.
+/// Sends the events of the process to stderr, from level info on, or as the environment variable `variable` filters,
+/// until the guard is dropped. Logging never waits for stderr; where it is stuck, lines are dropped and counted.
 ///
 /// # Errors
-/// When the variable holds no filter, or the process already has a log.
-pub fn init(variable: &str) -> Result<(), LogError> {
+/// When the variable holds no filter, no thread can be started, or the process already has a log.
+pub fn init(variable: &str) -> Result<LogGuard, LogError> {
     let filter = match std::env::var(variable) {
         Ok(directives) => EnvFilter::builder()
             .with_default_directive(LevelFilter::INFO.into())
@@ -64,15 +76,90 @@ pub fn init(variable: &str) -> Result<(), LogError> {
             colour: io::stderr().is_terminal(),
         }
     };
+    let lost = move |count| {
+        let text = format!("the log lost lines, because nobody took them from stderr lines={count}");
+        format::line(form, Level::WARN, &text)
+    };
+    let (queue, guard) = queue::start(io::stderr(), lost).map_err(|source| LogError::Thread { source })?;
     let lines = layer()
         .event_format(Lines::new(form))
         .with_ansi(false)
-        .with_writer(io::stderr)
+        .with_writer(queue)
         // Its fallback is eprintln!, which panics when stderr is what failed.
         .log_internal_errors(false);
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)
         .try_init()
-        .map_err(|source| LogError::Install { source })
+        .map_err(|source| LogError::Install { source })?;
+    Ok(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    /// Holds how many lines the child of a test logs.
+    const COUNT: &str = "WSLNET_TEST_LOG_LINES";
+
+    /// Does nothing unless it is the child of another test.
+    #[test]
+    fn logs_when_it_is_told_to() {
+        let Ok(count) = std::env::var(COUNT) else {
+            return;
+        };
+        let _log = super::init("WSLNET_TEST_LOG").expect("a log");
+        for number in 0..count.parse().expect("a number") {
+            let number: u32 = number;
+            tracing::info!(number, "a line");
+        }
+    }
+
+    fn child(count: u32) -> Child {
+        Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "log::tests::logs_when_it_is_told_to"])
+            .env(COUNT, count.to_string())
+            .env_remove("WSLNET_TEST_LOG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a child")
+    }
+
+    #[test]
+    fn every_line_is_out_when_the_program_ends() {
+        let output = child(2_000).wait_with_output().expect("the end of the child");
+
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        let ends = (0..2_000).map(|number| format!("INFO a line number={number}"));
+        assert_eq!(text.lines().count(), 2_000);
+        assert!(
+            text.lines().zip(ends).all(|(line, end)| line.ends_with(&end)),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_program_whose_log_nobody_reads_goes_on_and_ends() {
+        let mut child = child(20_000);
+
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("the state of the child") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().expect("killed");
+                child.wait().expect("waited for");
+                panic!("the child is held up by its log");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+
+        assert!(status.success());
+    }
 }

@@ -104,7 +104,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Run { listen } => {
-            log::init("WSLNET_LOG")?;
+            let _log = log::init("WSLNET_LOG")?;
             let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), named_config));
             runtime()?.block_on(run::run(&paths, config, listen))
         }

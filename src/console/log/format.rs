@@ -48,18 +48,7 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let level = *event.metadata().level();
-        match self.form {
-            Form::Journal => write!(line, "<{}>", priority(level))?,
-            Form::Terminal { colour } => {
-                SystemTime.format_time(&mut line)?;
-                if colour {
-                    write!(line, " \u{1b}[{}m{level:>5}\u{1b}[0m ", paint(level))?;
-                } else {
-                    write!(line, " {level:>5} ")?;
-                }
-            }
-        }
+        start(&mut line, self.form, *event.metadata().level())?;
         let mut told = String::new();
         context.format_fields(Writer::new(&mut told), event)?;
         for span in context.event_scope().into_iter().flatten() {
@@ -71,6 +60,31 @@ where
             }
         }
         writeln!(line, "{}", text::clean(told, MAX_EVENT_CHARS))
+    }
+}
+
+/// One line that is no event.
+pub(super) fn line(form: Form, level: Level, text: &str) -> String {
+    let mut line = String::new();
+    // A string takes everything.
+    let _written = start(&mut Writer::new(&mut line), form, level);
+    line.push_str(text);
+    line.push('\n');
+    line
+}
+
+/// What stands before the text of a line.
+fn start(line: &mut Writer<'_>, form: Form, level: Level) -> fmt::Result {
+    match form {
+        Form::Journal => write!(line, "<{}>", priority(level)),
+        Form::Terminal { colour } => {
+            SystemTime.format_time(line)?;
+            if colour {
+                write!(line, " \u{1b}[{}m{level:>5}\u{1b}[0m ", paint(level))
+            } else {
+                write!(line, " {level:>5} ")
+            }
+        }
     }
 }
 
@@ -101,6 +115,7 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
+    use tracing::Level;
     use tracing_subscriber::fmt::layer;
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -158,6 +173,13 @@ mod tests {
             assert!(!text.trim_end().chars().any(crate::text::is_hostile), "{text:?}");
             assert!(text.contains("forged"), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_looks_like_one() {
+        assert_eq!(super::line(Form::Journal, Level::WARN, "b"), "<4>b\n");
+        let text = super::line(Form::Terminal { colour: false }, Level::WARN, "b");
+        assert!(text.ends_with("  WARN b\n"), "{text:?}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Run { companion } => {
-            log::init("WSLNETD_LOG")?;
+            let _log = log::init("WSLNETD_LOG")?;
             runtime()?.block_on(run::run(&places, companion))
         }
         Command::Status { json } => {
