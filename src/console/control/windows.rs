@@ -43,12 +43,20 @@ impl Listener {
             .first_pipe_instance(true)
             .reject_remote_clients(true)
             .create(name)
-            .map_err(|error| {
-                let kind = match error.raw_os_error() {
-                    Some(ACCESS_DENIED) => io::ErrorKind::AddrInUse,
-                    _ => error.kind(),
-                };
-                io::Error::new(kind, format!("cannot listen at {}: {error}", name.display()))
+            .map_err(|error| match error.raw_os_error() {
+                // Any program can make a pipe of any name; who was first decides who else may.
+                Some(ACCESS_DENIED) => io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    format!(
+                        "it is already running, or another program or user holds the pipe {}: stop that one, or \
+                         choose another directory by --run-dir",
+                        name.display()
+                    ),
+                ),
+                _ => io::Error::new(
+                    error.kind(),
+                    format!("cannot listen at {}: {error}", name.display()),
+                ),
             })?;
         Ok(Self {
             name: name.to_owned(),
@@ -119,5 +127,8 @@ mod tests {
         let second = Listener::bind(&name).expect_err("a living owner");
 
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        let text = second.to_string();
+        assert!(text.contains("another program or user holds the pipe"), "{text}");
+        assert!(text.contains("--run-dir"), "{text}");
     }
 }
