@@ -17,7 +17,7 @@ use wslnet_link::PublicKey;
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
-use crate::paths::Paths;
+use crate::paths::{Paths, PathsError};
 use crate::run::{self, Ask};
 
 /// How long a running companion may take to answer a command.
@@ -44,6 +44,27 @@ struct Places {
     /// Where the running program can be reached
     #[arg(long, global = true, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+}
+
+impl Places {
+    /// The standard places, which must be known only where one was not named.
+    fn resolve(self) -> Result<Paths, PathsError> {
+        Ok(match (self.config, self.state_dir, self.run_dir) {
+            (Some(config), Some(state_dir), Some(run_dir)) => Paths {
+                config,
+                state_dir,
+                run_dir,
+            },
+            (config, state_dir, run_dir) => {
+                let standard = Paths::standard()?;
+                Paths {
+                    config: config.unwrap_or(standard.config),
+                    state_dir: state_dir.unwrap_or(standard.state_dir),
+                    run_dir: run_dir.unwrap_or(standard.run_dir),
+                }
+            }
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,13 +116,8 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
-    let standard = Paths::standard();
     let named_config = cli.places.config.is_some();
-    let paths = Paths {
-        config: cli.places.config.unwrap_or(standard.config),
-        state_dir: cli.places.state_dir.unwrap_or(standard.state_dir),
-        run_dir: cli.places.run_dir.unwrap_or(standard.run_dir),
-    };
+    let paths = cli.places.resolve()?;
     match cli.command {
         Command::Run { listen } => {
             let _log = log::init("WSLNET_LOG")?;

@@ -23,9 +23,19 @@ pub struct Paths {
     pub run_dir: PathBuf,
 }
 
+/// Windows does not say where the user's own folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "neither %LOCALAPPDATA% nor %USERPROFILE% names a folder: name the three places by --state-dir, --run-dir and --config"
+)]
+pub struct PathsError;
+
 impl Paths {
     /// On Windows below `%LOCALAPPDATA%\wslnet`, which belongs to the user alone; on Linux in the usual places.
-    pub fn standard() -> Self {
+    ///
+    /// # Errors
+    /// On Windows, when the environment does not name the folder. Whoever was told all three places need not ask.
+    pub fn standard() -> Result<Self, PathsError> {
         platform::standard()
     }
 }

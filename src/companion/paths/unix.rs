@@ -1,11 +1,15 @@
 //! The development and test host.
 
-use super::Paths;
+use super::{Paths, PathsError};
 
-pub(super) fn standard() -> Paths {
-    Paths {
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "on Windows the places depend on variables"
+)]
+pub(super) fn standard() -> Result<Paths, PathsError> {
+    Ok(Paths {
         config: "/etc/wslnet-companion/companion.toml".into(),
         state_dir: "/var/lib/wslnet-companion".into(),
         run_dir: "/run/wslnet-companion".into(),
-    }
+    })
 }

@@ -1,15 +1,46 @@
 //! The user's own folder: its access list lets nobody in but the user, the administrators and the system.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::Paths;
+use super::{Paths, PathsError};
 
-pub(super) fn standard() -> Paths {
-    let local = std::env::var_os("LOCALAPPDATA").map_or_else(|| PathBuf::from("."), PathBuf::from);
+pub(super) fn standard() -> Result<Paths, PathsError> {
+    below(std::env::var_os("LOCALAPPDATA"), std::env::var_os("USERPROFILE"))
+}
+
+/// The places, given the two variables. Never below the current directory, which may be anybody's: a key or a trust
+/// list from there would be somebody else's.
+fn below(local: Option<OsString>, profile: Option<OsString>) -> Result<Paths, PathsError> {
+    let folder = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
+    let local = folder(local)
+        .or_else(|| Some(folder(profile)?.join("AppData").join("Local")))
+        .ok_or(PathsError)?;
     let home = local.join("wslnet");
-    Paths {
+    Ok(Paths {
         config: home.join("companion.toml"),
         state_dir: home.clone(),
         run_dir: home,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+
+    #[test]
+    fn the_places_lie_in_a_folder_of_the_user_or_nowhere() {
+        let home = |local: Option<&str>, profile: Option<&str>| {
+            below(local.map(OsString::from), profile.map(OsString::from)).map(|paths| paths.state_dir)
+        };
+        let local = r"C:\Users\a\AppData\Local";
+
+        let expected = PathBuf::from(r"C:\Users\a\AppData\Local\wslnet");
+        assert_eq!(home(Some(local), Some(r"C:\else")).unwrap(), expected);
+        for none in [None, Some(""), Some("."), Some(r"\Temp")] {
+            assert_eq!(home(none, Some(r"C:\Users\a")).unwrap(), expected);
+            assert_eq!(home(none, none), Err(PathsError));
+        }
     }
 }
