@@ -40,6 +40,8 @@ pub fn is_hostile(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
     use proptest::prelude::*;
 
     use super::{clean, is_hostile};
@@ -49,6 +51,27 @@ mod tests {
         assert_eq!(clean("\u{1b}[31mred", 64), "\u{fffd}[31mred");
         assert_eq!(clean("a\r\nb\tc\0", 64), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}");
         assert_eq!(clean("x\u{202e}y\u{9b}2J", 64), "x\u{fffd}y\u{fffd}2J");
+    }
+
+    #[test]
+    fn exactly_the_listed_characters_are_hostile() {
+        // What the protocol refuses in texts is held to the same list.
+        let listed: Vec<(u32, u32)> = include_str!("text/hostile.txt")
+            .lines()
+            .filter_map(|line| line.split_once('-'))
+            .map(|(first, last)| {
+                let number = |hex| u32::from_str_radix(hex, 16).expect("hex digits");
+                (number(first), number(last))
+            })
+            .collect();
+        assert_eq!(listed.len(), 6);
+
+        for c in '\0'..=char::MAX {
+            let hostile = listed
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&u32::from(c)));
+            assert_eq!(is_hostile(c), hostile, "{c:?}");
+        }
     }
 
     #[test]

@@ -237,7 +237,7 @@ pub struct Applied {
 pub(crate) fn is_display_text(text: &str) -> bool {
     let hostile = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     !text.is_empty() && text.chars().count() <= limits::TEXT_CHARS && !text.chars().any(hostile)
 }
@@ -296,6 +296,26 @@ mod tests {
             with(|f| f.labels = vec!["a=b".into(); limits::LABELS + 1]),
             Err(Invalid::TooManyLabels(id))
         );
+    }
+
+    #[test]
+    fn a_text_may_hold_every_character_but_those_that_programs_never_show() {
+        // The list to which wslnet-console holds itself, too.
+        let listed: Vec<(u32, u32)> = include_str!("../console/text/hostile.txt")
+            .lines()
+            .filter_map(|line| line.split_once('-'))
+            .map(|(first, last)| {
+                let number = |hex| u32::from_str_radix(hex, 16).unwrap();
+                (number(first), number(last))
+            })
+            .collect();
+
+        for c in '\0'..=char::MAX {
+            let hostile = listed
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&u32::from(c)));
+            assert_eq!(is_display_text(&c.to_string()), !hostile, "{c:?}");
+        }
     }
 
     #[test]
