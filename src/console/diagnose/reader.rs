@@ -141,16 +141,6 @@ impl<'d> Table<'d> {
         None
     }
 
-    /// Takes a boolean.
-    pub fn boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
-        let value = self.take(key)?;
-        if let DeValue::Boolean(truth) = value.get_ref() {
-            return Some(Spanned::new(value.span(), *truth));
-        }
-        self.wrong_type(key, &value, "true or false", &format!("write {key} = true"));
-        None
-    }
-
     /// Takes a string that must be one of `choices`.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<Spanned<T>> {
         let value = self.take(key)?;
@@ -239,22 +229,10 @@ impl<'d> Table<'d> {
         tables
     }
 
-    /// Whether `key` is there and not yet taken.
-    #[must_use]
-    pub fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
-    }
-
     /// The header of the table in the file; none for the top one.
     #[must_use]
     pub fn span(&self) -> Option<Range<usize>> {
         self.span.clone()
-    }
-
-    /// The whole text of the file.
-    #[must_use]
-    pub fn text(&self) -> &'d str {
-        self.text
     }
 
     /// Reports what the caller found wrong at `span`.

@@ -19,7 +19,6 @@ fn walk(table: &mut Table<'_>) {
     table.string("name");
     table.strings("names");
     table.integer("count", 1..=9);
-    table.boolean("on");
     table.choice("reach", &[("host", 1), ("lan", 2)]);
     table.parsed::<std::net::SocketAddr>("companion", "an address and a port");
     if let Some(mut inner) = table.table("expose") {
@@ -48,7 +47,7 @@ fn messages(text: &str) -> Vec<String> {
 
 #[test]
 fn a_right_file_gives_its_values() {
-    let text = "name = \"x\"\nnames = [\"a\", 'b']\ncount = 0x9\non = true\n[expose]\nn = 1\n";
+    let text = "name = \"x\"\nnames = [\"a\", 'b']\ncount = 0x9\n[expose]\nn = 1\n";
 
     let taken = parse(source(text), |table| {
         let inner = table
@@ -63,22 +62,17 @@ fn a_right_file_gives_its_values() {
                     .collect::<Vec<_>>()
             }),
             table.integer("count", 1..=9).map(|count| count.into_inner()),
-            table.boolean("on").map(|on| on.into_inner()),
             inner.map(|n| n.into_inner()),
         )
     });
 
     let names = vec!["a".to_owned(), "b".to_owned()];
-    assert_eq!(
-        taken,
-        Ok((Some("x".to_owned()), Some(names), Some(9), Some(true), Some(1)))
-    );
+    assert_eq!(taken, Ok((Some("x".to_owned()), Some(names), Some(9), Some(1))));
 }
 
 #[test]
 fn every_wrong_type_is_reported() {
-    let found =
-        messages("name = 1\nnames = \"a\"\ncount = \"a\"\non = 1\nreach = []\nexpose = 3\nrule = 1.5\n");
+    let found = messages("name = 1\nnames = \"a\"\ncount = \"a\"\nreach = []\nexpose = 3\nrule = 1.5\n");
 
     assert_eq!(
         found,
@@ -86,10 +80,9 @@ fn every_wrong_type_is_reported() {
             "1:8 `name` takes a string, and this is an integer",
             "2:9 `names` takes an array of strings, and this is a string",
             "3:9 `count` takes an integer, and this is a string",
-            "4:6 `on` takes true or false, and this is an integer",
-            "5:9 `reach` takes a string, and this is an array",
-            "6:10 `expose` takes a table, and this is an integer",
-            "7:8 `rule` takes an array of tables, and this is a float",
+            "4:9 `reach` takes a string, and this is an array",
+            "5:10 `expose` takes a table, and this is an integer",
+            "6:8 `rule` takes an array of tables, and this is a float",
         ]
     );
 }
