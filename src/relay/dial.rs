@@ -1,7 +1,6 @@
 //! Dials a target, bounded in time and only while the gate permits it, from sockets that the loop guard knows. An
 //! attempt that the target leaves without an answer is made again, as its queue may have been full; a refusal stands.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,25 +54,25 @@ pub(crate) async fn dial(
     timeout: Duration,
     outbound: &Arc<Outbound>,
 ) -> Result<Dialled, DialError> {
-    insist(timeout, || async {
-        gate.permits(target).map_err(DialError::NotPermitted)?;
-        let socket = new_socket(target).map_err(DialError::Socket)?;
-        attempt(socket, target, outbound).await
-    })
-    .await
+    dial_from(new_socket, target, gate, timeout, outbound).await
 }
 
 /// Makes attempts for as long as each ends in a time-out of the system's and `timeout` is not over. Linux repeats a
 /// SYN that was lost, so one attempt takes longer than a dial may; Windows does not, see [`platform::fail_fast`].
-async fn insist<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, DialError>
-where
-    F: Future<Output = Result<T, DialError>>,
-{
+async fn dial_from(
+    new_socket: impl Fn(SocketAddr) -> io::Result<Socket>,
+    target: SocketAddr,
+    gate: &dyn Gate,
+    timeout: Duration,
+    outbound: &Arc<Outbound>,
+) -> Result<Dialled, DialError> {
     let attempts = async {
         loop {
-            match attempt().await {
+            gate.permits(target).map_err(DialError::NotPermitted)?;
+            let socket = new_socket(target).map_err(DialError::Socket)?;
+            match attempt(socket, target, outbound).await {
                 Err(DialError::Connect(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                    tracing::trace!(%error, "no answer; dialling again");
+                    tracing::trace!(%target, %error, "no answer; dialling again");
                     tokio::time::sleep(REST).await;
                 }
                 outcome => return outcome,
@@ -127,3 +126,6 @@ async fn connected(stream: &TcpStream) -> io::Result<SocketAddr> {
     stream.peer_addr()?;
     stream.local_addr()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

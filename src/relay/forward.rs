@@ -189,3 +189,21 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_counts_as_one_and_a_failed_dial_does_not() {
+        let counters = Counters {
+            refused_by_limit: 1,
+            refused_loops: 10,
+            refused_clients: 100,
+            dial_failures: 1000,
+            ..Counters::default()
+        };
+
+        assert_eq!(counters.refused(), 111);
+    }
+}

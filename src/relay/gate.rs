@@ -1,4 +1,5 @@
-//! The questions that precede every connection: may this client come in, and may its target be dialled? The answers live with whoever knows the sessions and the addresses.
+//! The questions that precede every connection: may this client come in, and may its target be dialled? The answers
+//! live with whoever knows the sessions and the addresses.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

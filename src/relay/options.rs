@@ -30,3 +30,42 @@ pub(crate) fn close_in_order(socket: &Socket) {
         tracing::trace!(%error, "a finished connection could not be closed in order");
     }
 }
+
+/// Fails a test unless `socket` is as [`prepare`] leaves it. Windows does not tell the times of its keepalive.
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
+pub(crate) fn assert_prepared(socket: &Socket) {
+    assert_eq!(
+        socket.linger().unwrap(),
+        Some(Duration::ZERO),
+        "an unfinished connection ends by a reset"
+    );
+    assert!(socket.tcp_nodelay().unwrap());
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
+
+    use std::net::{TcpListener, TcpStream};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn a_prepared_socket_resets_until_it_is_closed_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&client);
+
+        prepare(&socket).unwrap();
+
+        assert_prepared(&socket);
+        close_in_order(&socket);
+        assert_eq!(socket.linger().unwrap(), None);
+    }
+}

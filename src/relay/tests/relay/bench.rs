@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use wslnet_relay::{Budget, Forwarder, Gate, Limits};
+use wslnet_relay::{Budget, Connections, Forwarder, Gate, Limits};
 
 /// Nothing here takes this long, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -19,6 +19,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Open;
 
 impl Gate for Open {
+    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
+
     fn permits(&self, _target: SocketAddr) -> Result<(), String> {
         Ok(())
     }
@@ -56,7 +60,7 @@ impl Bench {
         let bench = Self::new().await;
         SockRef::from(&bench.service).listen(length).unwrap();
         let mut forwarder = bench.forwarder;
-        forwarder.unlisten(bench.address).await;
+        forwarder.unlisten(bench.address, Connections::Drain).await;
         let listener = listening();
         SockRef::from(&listener).listen(length).unwrap();
         let address = forwarder.listen(listener).unwrap();
@@ -108,7 +112,7 @@ pub(crate) async fn is_closed(address: SocketAddr) -> bool {
 /// An address where a dial neither succeeds nor fails: a queue of one that nobody empties. Lives as long as the value.
 pub(crate) struct Mute {
     pub(crate) address: SocketAddr,
-    _listener: Socket,
+    listener: Socket,
     _queued: Vec<Socket>,
 }
 
@@ -129,8 +133,14 @@ impl Mute {
         Self {
             address: address.as_socket().unwrap(),
             _queued: queued.collect(),
-            _listener: listener,
+            listener,
         }
+    }
+
+    /// Begins to take calls: those in the queue, and those that come.
+    pub(crate) fn wake(self) -> TcpListener {
+        self.listener.set_nonblocking(true).unwrap();
+        TcpListener::from_std(self.listener.into()).unwrap()
     }
 }
 

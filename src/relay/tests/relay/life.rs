@@ -9,11 +9,11 @@ use crate::bench::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_listener_leaves_its_connections_alone() {
+async fn a_listener_closed_with_a_drain_leaves_its_connections_alone() {
     let mut bench = Bench::new().await;
     let (mut client, mut service) = bench.connect().await;
 
-    bench.forwarder.unlisten(bench.address).await;
+    bench.forwarder.unlisten(bench.address, Connections::Drain).await;
 
     assert!(is_closed(bench.address).await);
     assert_eq!(bench.forwarder.listening().count(), 0);
@@ -30,7 +30,7 @@ async fn listeners_come_and_go_one_by_one() {
     let mut expected = [bench.address, second];
     expected.sort();
     assert!(bench.forwarder.listening().eq(expected));
-    bench.forwarder.unlisten(bench.address).await;
+    bench.forwarder.unlisten(bench.address, Connections::Drain).await;
 
     assert!(is_closed(bench.address).await);
     assert!(bench.forwarder.listening().eq([second]));
@@ -57,18 +57,60 @@ async fn the_same_listener_twice_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_resets_both_sides_and_keeps_listening() {
-    let bench = Bench::new().await;
+async fn a_listener_closed_with_a_cut_takes_its_own_connections_along() {
+    let mut bench = Bench::new().await;
+    let second = bench.forwarder.listen(listening()).unwrap();
+    let mut cut = [bench.connect().await, bench.connect().await];
+    let mut kept = client(second).await;
+    let (mut kept_service, _) = in_time(bench.service.accept()).await.unwrap();
+    converse(&mut kept, &mut kept_service).await;
+
+    in_time(bench.forwarder.unlisten(bench.address, Connections::Cut)).await;
+
+    assert_eq!(bench.budget.connections(), 1, "they are gone on return");
+    assert!(is_closed(bench.address).await);
+    for (client, service) in &mut cut {
+        rest_until_reset(client).await;
+        rest_until_reset(service).await;
+    }
+    converse(&mut kept, &mut kept_service).await;
+    bench.address = second;
     let (mut client, mut service) = bench.connect().await;
     converse(&mut client, &mut service).await;
+}
 
-    bench.forwarder.cut();
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drains_from_a_former_listener_outlives_a_cut_of_the_next_one_there() {
+    let mut bench = Bench::new().await;
+    let (mut old_client, mut old_service) = bench.connect().await;
+    bench.forwarder.unlisten(bench.address, Connections::Drain).await;
+    let again = std::net::TcpListener::bind(bench.address).unwrap();
+    bench.forwarder.listen(again).unwrap();
+    let (mut client, mut service) = bench.connect().await;
+
+    in_time(bench.forwarder.unlisten(bench.address, Connections::Cut)).await;
+
+    rest_until_reset(&mut client).await;
+    rest_until_reset(&mut service).await;
+    converse(&mut old_client, &mut old_service).await;
+    in_time(bench.forwarder.close(Connections::Cut)).await;
+    rest_until_reset(&mut old_client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_that_nobody_waits_for_happens_all_the_same() {
+    let mut bench = Bench::new().await;
+    let (mut client, mut service) = bench.connect().await;
+
+    let _given_up = tokio::time::timeout(
+        std::time::Duration::ZERO,
+        bench.forwarder.unlisten(bench.address, Connections::Cut),
+    )
+    .await;
 
     rest_until_reset(&mut client).await;
     rest_until_reset(&mut service).await;
     bench.until_deserted().await;
-    let (mut client, mut service) = bench.connect().await;
-    converse(&mut client, &mut service).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
