@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use wslnet_relay::{Budget, Connections, Forwarder, Gate, Limits};
+use wslnet_relay::{Budget, Forwarder, Gate, Limits};
 
 /// Nothing here takes this long, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -60,7 +60,9 @@ impl Bench {
         let bench = Self::new().await;
         SockRef::from(&bench.service).listen(length).unwrap();
         let mut forwarder = bench.forwarder;
-        forwarder.unlisten(bench.address, Connections::Drain).await;
+        forwarder
+            .unlisten(bench.address, wslnet_relay::Connections::Drain)
+            .await;
         let listener = listening();
         SockRef::from(&listener).listen(length).unwrap();
         let address = forwarder.listen(listener).unwrap();
