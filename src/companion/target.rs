@@ -23,7 +23,7 @@ pub fn permitted(peer: IpAddr, interfaces: &[Interface], control: SocketAddr) ->
             "{control}, the companion's own address, is not on this machine now"
         ));
     };
-    let Some((host, highest)) = host_part(network, peer) else {
+    let Some((host, highest)) = network.host_part(peer) else {
         return Err(format!(
             "{peer} is not in the network of the companion's address {control}/{}",
             network.prefix_length
@@ -70,19 +70,6 @@ fn network_of(interfaces: &[Interface], control: IpAddr) -> Option<&InterfaceAdd
         .find(|network| network.address == control)
 }
 
-/// The bits of `ip` that the network leaves open, and the highest value that they can have. `None` outside the network;
-/// a prefix of length 0 names no network.
-fn host_part(network: &InterfaceAddress, ip: IpAddr) -> Option<(u128, u128)> {
-    let (own, other, bits) = match (network.address, ip) {
-        (IpAddr::V4(own), IpAddr::V4(other)) => (u128::from(own.to_bits()), u128::from(other.to_bits()), 32),
-        (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
-    };
-    let open = u32::checked_sub(bits, network.prefix_length.into()).filter(|open| *open < bits)?;
-    let highest = (1u128 << open) - 1;
-    (own & !highest == other & !highest).then_some((other & highest, highest))
-}
-
 /// Another interface, in use, whose network holds the peer and is no wider than the control network: the routing
 /// table would prefer it, or toss a coin.
 fn closer_network<'a>(
@@ -99,7 +86,7 @@ fn closer_network<'a>(
                 && interface
                     .addresses
                     .iter()
-                    .any(|a| a.prefix_length >= control.prefix_length && host_part(a, peer).is_some())
+                    .any(|a| a.prefix_length >= control.prefix_length && a.host_part(peer).is_some())
         })
 }
 

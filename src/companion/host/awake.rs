@@ -24,11 +24,6 @@ impl Awake {
         Self(elapsed)
     }
 
-    /// The time awake from the start to this moment.
-    pub const fn since_start(self) -> Duration {
-        self.0
-    }
-
     /// The moment so much later, unless it lies beyond what a [`Duration`] holds.
     pub fn checked_add(self, later: Duration) -> Option<Self> {
         self.0.checked_add(later).map(Self)
@@ -37,11 +32,6 @@ impl Awake {
     /// The moment so much earlier, unless that was before the start.
     pub fn checked_sub(self, earlier: Duration) -> Option<Self> {
         self.0.checked_sub(earlier).map(Self)
-    }
-
-    /// The time awake since `earlier`, or `None` when `earlier` is the later one.
-    pub fn checked_since(self, earlier: Self) -> Option<Duration> {
-        self.0.checked_sub(earlier.0)
     }
 
     /// The time awake since `earlier`, and zero when `earlier` is the later one.
@@ -95,9 +85,7 @@ mod tests {
     fn differences_know_their_direction() {
         let (early, late) = (Awake::after_start(SECOND), Awake::after_start(SECOND * 3));
 
-        assert_eq!(late.checked_since(early), Some(SECOND * 2));
-        assert_eq!(early.checked_since(late), None);
+        assert_eq!(late.saturating_since(early), SECOND * 2);
         assert_eq!(early.saturating_since(late), Duration::ZERO);
-        assert_eq!(late.since_start(), SECOND * 3);
     }
 }

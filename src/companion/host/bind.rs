@@ -13,7 +13,7 @@ use super::{PortHolder, interface, platform};
 pub enum BindError {
     /// Somebody listens there already, on this address or on a wildcard.
     #[error(
-        "the port is taken: stop the program that listens there, or give the forward another listen-port"
+        "the port is taken: stop the program that listens there, or let the service in the distro listen on another port"
     )]
     InUse,
     /// The system forbids it. Windows error 10013: the port lies in an excluded range, or a program of another user
@@ -44,40 +44,36 @@ impl From<io::Error> for BindError {
     }
 }
 
-/// Listens on one network address so that nobody else can listen there as well. The socket is non-blocking.
-///
-/// An IPv6 address takes IPv6 connections only. When somebody listens on a wildcard that covers the address, the answer
-/// is [`BindError::InUse`] on every system: Windows by itself would let us take that program's connections away.
-///
-/// # Errors
-/// See [`BindError`]; loopback and wildcard addresses are refused without asking the system.
-pub fn bind_exclusive(address: SocketAddr) -> Result<TcpListener, BindError> {
-    check_network_address(address.ip())?;
-    Ok(platform::bind(address, None)?)
-}
-
 /// A round of binds. Windows' listener table is read for the first of them and serves the others, so a round should
 /// be over quickly.
 #[derive(Debug, Default)]
 pub struct BindRound(Option<Vec<PortHolder>>);
 
 impl BindRound {
-    /// As [`bind_exclusive`].
+    /// Listens on one network address so that nobody else can listen there as well. The socket is non-blocking.
+    ///
+    /// An IPv6 address takes IPv6 connections only. When somebody listens on a wildcard that covers the address, the
+    /// answer is [`BindError::InUse`] on every system: Windows by itself would let us take that program's connections
+    /// away.
     ///
     /// # Errors
-    /// See [`bind_exclusive`].
+    /// See [`BindError`]; loopback and wildcard addresses are refused without asking the system.
     pub fn bind_exclusive(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
         check_network_address(address.ip())?;
+        self.bind(address)
+    }
+
+    fn bind(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
         let listeners = match &mut self.0 {
             Some(listeners) => listeners,
             none => none.insert(platform::listeners_to_avoid()?),
         };
-        Ok(platform::bind(address, Some(listeners))?)
+        Ok(platform::bind(address, listeners)?)
     }
 }
 
-/// As [`bind_exclusive`], but loopback is allowed: for the companion's own control port, which lives on 127.0.0.1
-/// in the modes where Windows and the VM share it. Never for a forward.
+/// As [`BindRound::bind_exclusive`], but loopback is allowed: for the companion's own control port, which lives on
+/// 127.0.0.1 in the modes where Windows and the VM share it. Never for a forward.
 ///
 /// # Errors
 /// See [`BindError`].
@@ -85,7 +81,7 @@ pub fn bind_control(address: SocketAddr) -> Result<TcpListener, BindError> {
     if !is_unicast(address.ip()) {
         return Err(BindError::NotConcrete(address.ip()));
     }
-    Ok(platform::bind(address, None)?)
+    BindRound::default().bind(address)
 }
 
 fn check_network_address(ip: IpAddr) -> Result<(), BindError> {
@@ -127,11 +123,6 @@ mod tests {
             "fe80::1",
         ] {
             let address: IpAddr = address.parse().unwrap();
-            let error = bind_exclusive(SocketAddr::new(address, 0)).unwrap_err();
-            assert!(
-                matches!(error, BindError::NotConcrete(ip) if ip == address),
-                "{address}: {error:?}"
-            );
             let error = BindRound::default()
                 .bind_exclusive(SocketAddr::new(address, 0))
                 .unwrap_err();
@@ -187,7 +178,9 @@ mod tests {
     #[test]
     fn an_address_of_another_machine_is_gone() {
         // TEST-NET-2: nobody's address.
-        let error = bind_exclusive("198.51.100.77:9000".parse().unwrap()).unwrap_err();
+        let error = BindRound::default()
+            .bind_exclusive("198.51.100.77:9000".parse().unwrap())
+            .unwrap_err();
 
         assert!(matches!(error, BindError::AddressGone), "{error:?}");
     }

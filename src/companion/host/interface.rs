@@ -43,10 +43,15 @@ pub struct InterfaceAddress {
 pub fn wsl_adapter(interfaces: &[Interface]) -> Option<&Interface> {
     interfaces
         .iter()
-        .filter(|i| {
-            i.description.contains("Hyper-V Virtual Ethernet Adapter") && i.name.contains("vEthernet (WSL")
-        })
+        .filter(|i| is_wsl_adapter(i))
         .min_by_key(|i| !i.up)
+}
+
+/// Whether this is such an adapter, up or not: a change of WSL's firewall setting can leave one of the other name
+/// behind. None of them is a local network.
+pub fn is_wsl_adapter(interface: &Interface) -> bool {
+    interface.description.contains("Hyper-V Virtual Ethernet Adapter")
+        && interface.name.contains("vEthernet (WSL")
 }
 
 /// The interface that carries this address.
@@ -57,26 +62,20 @@ pub fn interface_of(interfaces: &[Interface], address: IpAddr) -> Option<&Interf
         .find(|i| i.addresses.iter().any(|a| a.address == address))
 }
 
-/// Whether the address lies in one of the interface's own networks, that is, could be a neighbour on its link.
-pub fn same_subnet(interface: &Interface, address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    interface.addresses.iter().any(|a| a.contains(address))
-}
-
 impl InterfaceAddress {
-    /// Whether `other` is in the same network. A prefix length of 0 names no network and contains nothing.
-    fn contains(&self, other: IpAddr) -> bool {
-        match (self.address, other) {
+    /// The bits of `ip` that the network leaves open, and the highest value that they can have. `None` when `ip` is
+    /// outside the network; a prefix of length 0 names no network and contains nothing.
+    pub fn host_part(&self, ip: IpAddr) -> Option<(u128, u128)> {
+        let (own, other, bits) = match (self.address, ip) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (1..=32).contains(&self.prefix_length)
-                    && (own.to_bits() ^ other.to_bits()) >> (32 - u32::from(self.prefix_length)) == 0
+                (u128::from(own.to_bits()), u128::from(other.to_bits()), 32)
             }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (1..=128).contains(&self.prefix_length)
-                    && (own.to_bits() ^ other.to_bits()) >> (128 - u32::from(self.prefix_length)) == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+        };
+        let open = u32::checked_sub(bits, self.prefix_length.into()).filter(|open| *open < bits)?;
+        let highest = (1u128 << open) - 1;
+        (own & !highest == other & !highest).then_some((other & highest, highest))
     }
 }
 
@@ -106,14 +105,15 @@ mod tests {
             index: 1,
             up,
             loopback: false,
-            addresses: addresses
-                .iter()
-                .map(|(a, p)| InterfaceAddress {
-                    address: a.parse().unwrap(),
-                    prefix_length: *p,
-                    preferred: true,
-                })
-                .collect(),
+            addresses: addresses.iter().map(|(a, p)| network(a, *p)).collect(),
+        }
+    }
+
+    fn network(address: &str, prefix_length: u8) -> InterfaceAddress {
+        InterfaceAddress {
+            address: ip(address),
+            prefix_length,
+            preferred: true,
         }
     }
 
@@ -149,6 +149,7 @@ mod tests {
 
         assert_eq!(wsl_adapter(&[stale.clone(), live.clone()]), Some(&live));
         assert_eq!(wsl_adapter(std::slice::from_ref(&stale)), Some(&stale));
+        assert!(is_wsl_adapter(&stale) && is_wsl_adapter(&live));
     }
 
     #[test]
@@ -168,33 +169,31 @@ mod tests {
 
     #[test]
     fn neighbours_share_the_prefix_and_the_family() {
-        let i = interface(
-            "a",
-            "",
-            true,
-            &[("172.20.0.1", 20), ("2001:db8::1", 64), ("203.0.113.9", 32)],
-        );
-
-        for neighbour in [
-            "172.20.15.255",
-            "::ffff:172.20.5.2",
-            "2001:db8::ffff",
-            "203.0.113.9",
+        for (own, prefix, other, part) in [
+            ("172.20.0.1", 20, "172.20.15.255", Some((0xfff, 0xfff))),
+            ("172.20.0.1", 20, "172.20.0.0", Some((0, 0xfff))),
+            ("172.20.0.1", 20, "172.20.16.0", None),
+            (
+                "2001:db8::1",
+                64,
+                "2001:db8::ffff",
+                Some((0xffff, u128::from(u64::MAX))),
+            ),
+            ("2001:db8::1", 64, "2001:db8:0:1::1", None),
+            ("203.0.113.9", 32, "203.0.113.9", Some((0, 0))),
+            ("203.0.113.9", 32, "203.0.113.8", None),
+            ("172.20.0.1", 20, "::ac14:1", None),
+            // Senseless prefixes.
+            ("192.0.2.1", 0, "192.0.2.1", None),
+            ("192.0.2.1", 33, "192.0.2.1", None),
+            ("192.0.2.1", 255, "192.0.2.1", None),
+            ("2001:db8::1", 129, "2001:db8::1", None),
         ] {
-            assert!(same_subnet(&i, ip(neighbour)), "{neighbour}");
-        }
-        for stranger in ["172.20.16.0", "2001:db8:0:1::1", "203.0.113.8", "::ac14:1"] {
-            assert!(!same_subnet(&i, ip(stranger)), "{stranger}");
-        }
-    }
-
-    #[test]
-    fn a_senseless_prefix_contains_nothing() {
-        for prefix in [0, 33, 255] {
-            assert!(!same_subnet(
-                &interface("a", "", true, &[("192.0.2.1", prefix)]),
-                ip("192.0.2.1")
-            ));
+            assert_eq!(
+                network(own, prefix).host_part(ip(other)),
+                part,
+                "{other} in {own}/{prefix}"
+            );
         }
     }
 
@@ -210,20 +209,18 @@ mod tests {
     proptest! {
         #[test]
         fn a_flipped_bit_matters_within_the_prefix_only(own: u32, prefix in 1_u8..=32, bit in 0_u32..32) {
-            let network = interface("a", "", true, &[(&Ipv4Addr::from(own).to_string(), prefix)]);
+            let network = network(&Ipv4Addr::from(own).to_string(), prefix);
             let other = Ipv4Addr::from(own ^ (1 << bit));
 
-            prop_assert_eq!(same_subnet(&network, other.into()), bit < 32 - u32::from(prefix));
+            prop_assert_eq!(network.host_part(other.into()).is_some(), bit < 32 - u32::from(prefix));
         }
 
         #[test]
         fn and_so_in_ipv6(own: u128, prefix in 1_u8..=128, bit in 0_u32..128) {
-            let own = own | (1 << 127); // never IPv4 in IPv6 clothes
-            let network = interface("a", "", true, &[(&Ipv6Addr::from(own).to_string(), prefix)]);
+            let network = network(&Ipv6Addr::from(own).to_string(), prefix);
             let other = Ipv6Addr::from(own ^ (1 << bit));
-            prop_assume!(other.to_ipv4_mapped().is_none());
 
-            prop_assert_eq!(same_subnet(&network, other.into()), bit < 128 - u32::from(prefix));
+            prop_assert_eq!(network.host_part(other.into()).is_some(), bit < 128 - u32::from(prefix));
         }
     }
 }

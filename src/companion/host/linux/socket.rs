@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::host::holder::PortHolder;
 
 /// What to tell people about `EACCES`.
-pub(in crate::host) const REFUSED: &str = "the system refuses this port: ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another listen-port";
+pub(in crate::host) const REFUSED: &str = "the system refuses this port: ports below 1024 need root or CAP_NET_BIND_SERVICE; let the service listen on another port";
 
 /// The kernel cuts it to net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
@@ -35,10 +35,7 @@ pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
 /// a minute. Unlike on Windows it shares nothing: two sockets that both set it may *bind* the same address, but the
 /// second `listen` fails, and a socket in LISTEN, on a wildcard too, makes the bind itself fail. So there is no need to look
 /// at the table of listeners first.
-pub(in crate::host) fn bind(
-    address: SocketAddr,
-    _listeners: Option<&[PortHolder]>,
-) -> io::Result<TcpListener> {
+pub(in crate::host) fn bind(address: SocketAddr, _listeners: &[PortHolder]) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -55,7 +52,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
     use crate::host::linux::namespace::{in_namespace, ip};
-    use crate::host::{BindError, bind_exclusive, owner_of};
+    use crate::host::{BindError, BindRound, owner_of};
     use std::io::Read;
     use std::net::{IpAddr, TcpStream};
     use std::time::{Duration, Instant};
@@ -78,7 +75,7 @@ mod tests {
 
     #[expect(clippy::unwrap_in_result, reason = "the addresses are constants")]
     fn exclusive(address: &str) -> Result<TcpListener, BindError> {
-        bind_exclusive(address.parse().unwrap())
+        BindRound::default().bind_exclusive(address.parse().unwrap())
     }
 
     /// A listener as a careless program makes it: `SO_REUSEADDR`, IPv4 too on `[::]`.

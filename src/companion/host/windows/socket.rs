@@ -14,7 +14,7 @@ use crate::host::holder::PortHolder;
 
 /// What to tell people about error 10013 (WSAEACCES).
 pub(in crate::host) const REFUSED: &str = "Windows refuses this port: it is reserved, or a program of another user \
-    holds it; look at `netsh interface ipv4 show excludedportrange tcp`, stop the program, or choose another listen-port";
+    holds it; look at `netsh interface ipv4 show excludedportrange tcp`, stop the program, or let the service listen on another port";
 
 /// `SOMAXCONN_HINT(4096)` of winsock2.h: a negative number is taken as given, a positive one is cut to 200.
 const BACKLOG: i32 = -4096;
@@ -30,7 +30,7 @@ pub(in crate::host) fn allow_many_sockets() -> io::Result<()> {
 
 /// The listeners that [`bind`] has to look at by itself, because Windows would let us bind beside them.
 pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
-    table::listeners()
+    table::rows()
 }
 
 /// Binds and listens, non-blocking. The caller has checked that the address is concrete.
@@ -38,18 +38,11 @@ pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
 /// `SO_EXCLUSIVEADDRUSE` keeps everyone, with `SO_REUSEADDR` or not, off our port later. It does not keep us off
 /// others': as the same user, an exclusive bind of one address goes through beside a program on the wildcard
 /// and takes that address' connections away from it (Microsoft, "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
-/// Hence the look at the table first: the caller's, when there is one. Only wildcards are looked for there, because the
+/// Hence the look at the table first. Only wildcards are looked for there, because the
 /// system itself refuses an address that is held, and the caller's table may still show a listener that it has closed
 /// since. A program that starts between the look and the bind loses; there is no lock against that.
-pub(in crate::host) fn bind(
-    address: SocketAddr,
-    listeners: Option<&[PortHolder]>,
-) -> io::Result<TcpListener> {
-    let on_wildcard = match listeners {
-        Some(listeners) => has_wildcard(listeners, address),
-        None => has_wildcard(&table::sockets(address.port())?, address),
-    };
-    if on_wildcard {
+pub(in crate::host) fn bind(address: SocketAddr, listeners: &[PortHolder]) -> io::Result<TcpListener> {
+    if has_wildcard(listeners, address) {
         return Err(io::ErrorKind::AddrInUse.into());
     }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -94,7 +87,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
     use crate::host::windows::wine::assert_owner;
-    use crate::host::{BindError, bind_exclusive, interfaces, listeners, owner_of};
+    use crate::host::{BindError, BindRound, interfaces, owner_of};
     use std::net::{IpAddr, Ipv4Addr};
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
@@ -102,6 +95,10 @@ mod tests {
 
     /// Names the file in which the other program writes its address.
     const HOLDER: &str = "WSLNET_TEST_HOLDER";
+
+    fn bind_exclusive(address: SocketAddr) -> Result<TcpListener, BindError> {
+        BindRound::default().bind_exclusive(address)
+    }
 
     /// An IPv4 address of this machine on a network.
     fn own_address() -> IpAddr {
@@ -160,18 +157,18 @@ mod tests {
     #[test]
     fn the_callers_table_counts_and_only_its_wildcards() {
         let holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let wildcard = listeners().unwrap();
+        let wildcard = table::rows().unwrap();
         let address = SocketAddr::new(own_address(), holder.local_addr().unwrap().port());
         drop(holder);
         let own = bind_exclusive(address).unwrap();
-        let concrete = listeners().unwrap();
+        let concrete = table::rows().unwrap();
         drop(own);
 
         assert!(matches!(
-            bind(address, Some(&wildcard)).map_err(BindError::from),
+            bind(address, &wildcard).map_err(BindError::from),
             Err(BindError::InUse)
         ));
-        bind(address, Some(&concrete)).unwrap();
+        bind(address, &concrete).unwrap();
     }
 
     /// Does nothing unless it is the other program of the next test.

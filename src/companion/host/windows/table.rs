@@ -26,21 +26,11 @@ const SYSTEM_PID: u32 = 4;
 /// The longest path that Windows knows, in UTF-16 units.
 const PATH_LIMIT: usize = 32_768;
 
-/// All listeners with their processes.
-pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
-    Ok(named(rows()?))
-}
-
 /// The listeners on one port with their processes.
 pub(in crate::host) fn holders(port: u16) -> io::Result<Vec<PortHolder>> {
-    Ok(named(sockets(port)?))
-}
-
-/// The listeners on one port, without the names of the programs.
-pub(super) fn sockets(port: u16) -> io::Result<Vec<PortHolder>> {
     let mut rows = rows()?;
     rows.retain(|row| row.address.port() == port);
-    Ok(rows)
+    Ok(named(rows))
 }
 
 fn named(mut holders: Vec<PortHolder>) -> Vec<PortHolder> {
@@ -53,7 +43,8 @@ fn named(mut holders: Vec<PortHolder>) -> Vec<PortHolder> {
     holders
 }
 
-fn rows() -> io::Result<Vec<PortHolder>> {
+/// All listeners, without the names of their programs: each name costs an opened process.
+pub(super) fn rows() -> io::Result<Vec<PortHolder>> {
     let mut found: Vec<PortHolder> = table(AF_INET)?
         .rows::<MIB_TCPROW_OWNER_PID>()
         .map(from_v4)
@@ -212,7 +203,7 @@ mod tests {
             .collect();
         assert!(sockets.len() * size_of::<MIB_TCPROW_OWNER_PID>() > FIRST_SIZE);
 
-        let seen: BTreeSet<SocketAddr> = listeners().unwrap().into_iter().map(|l| l.address).collect();
+        let seen: BTreeSet<SocketAddr> = rows().unwrap().into_iter().map(|l| l.address).collect();
 
         assert!(sockets.iter().all(|s| seen.contains(&s.local_addr().unwrap())));
     }
