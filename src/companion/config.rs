@@ -5,6 +5,7 @@
 //! reach = "lan"                                       # the ceiling: "lan" or "host"
 //! ports = ["1024-65535"]                              # the ports that forwards may take; default: all
 //! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there; `*` stands for any text
+//! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
 //! listen = "172.20.0.1:9756"                          # default: the WSL adapter's address
 //! ```
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use wslnet_console::diagnose::{Report, Source, Spanned, Table, parse};
 use wslnet_protocol::{Reach, limits};
 
-pub use self::policy::{NamePattern, Policy, PortRange, Refusal};
+pub use self::policy::{Clients, NamePattern, Policy, PortRange, Refusal};
 pub use self::watched::WatchedConfig;
 
 /// A checked configuration. The default is that of an empty file.
@@ -57,6 +58,7 @@ struct Raw {
     reach: Option<Spanned<Reach>>,
     ports: Option<Vec<Spanned<String>>>,
     exclude_interfaces: Option<Vec<Spanned<String>>>,
+    clients: Option<Spanned<Clients>>,
     max_forwards: Option<Spanned<i64>>,
     listen: Option<Spanned<SocketAddr>>,
 }
@@ -68,6 +70,10 @@ impl Raw {
             reach: table.choice("reach", &[("lan", Reach::Lan), ("host", Reach::Host)]),
             ports: table.strings("ports"),
             exclude_interfaces: table.strings("exclude-interfaces"),
+            clients: table.choice(
+                "clients",
+                &[("local-subnet", Clients::LocalSubnet), ("any", Clients::Any)],
+            ),
             max_forwards: table.integer("max-forwards", 1..=most),
             listen: table.parsed(
                 "listen",
@@ -91,6 +97,7 @@ impl Raw {
                     .ports
                     .map_or(default.policy.ports, |ports| resolve_ports(&ports, table)),
                 exclude_interfaces: resolve_names(&self.exclude_interfaces.unwrap_or_default(), table),
+                clients: self.clients.map_or(default.policy.clients, Spanned::into_inner),
             },
             max_forwards: limit.unwrap_or(default.max_forwards),
             listen: self.listen.map(Spanned::into_inner),

@@ -57,6 +57,8 @@ pub struct SessionStatus<'a> {
     pub distro: &'a str,
     /// The address from which the session comes.
     pub peer: IpAddr,
+    /// Which run of the VM it comes from.
+    pub boot_id: &'a str,
     /// The daemon's version.
     pub daemon: &'a str,
     /// Whether its connection is open.
@@ -163,6 +165,11 @@ impl Ledger {
                  this distro's key and pair it anew"
             );
             return Err(Problem::new(ErrorCode::ClonedKey, message));
+        }
+        if known.session.boot_id != session.boot_id {
+            // The VM in which those listeners were is gone, and with it whoever they were.
+            known.set = ForwardSet::default();
+            known.arrived.clear();
         }
         let superseded = std::mem::replace(&mut known.session, session);
         known.expires = expires;
@@ -298,6 +305,7 @@ impl Ledger {
             .map(|(distro, Distro { session, .. })| SessionStatus {
                 distro,
                 peer: session.peer,
+                boot_id: &session.boot_id,
                 daemon: &session.daemon,
                 connected: session.connection.is_some(),
                 generation: session.generation,

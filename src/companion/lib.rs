@@ -9,7 +9,9 @@
 pub mod api;
 pub mod apply;
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod control_address;
 pub mod engine;
 pub mod host;
 pub mod ledger;

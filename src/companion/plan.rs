@@ -29,7 +29,7 @@ pub use self::desired::{desired, lan_addresses};
 pub use self::statuses::statuses;
 use crate::config::Policy;
 use crate::host::Interface;
-use crate::ledger::Key;
+use crate::ledger::{Claims, Key};
 
 /// What a plan depends on besides the claims.
 #[derive(Clone, Copy, Debug)]
@@ -123,12 +123,20 @@ pub enum Action {
         /// What becomes of its connections.
         connections: Connections,
     },
-    /// Stop listening at one address, or forget that it failed. Connections that came in there go on.
+    /// Stop listening at one address, or forget that it failed. Connections that came in there are reset: the address
+    /// has left the machine, or policy left it out.
     Unlisten {
         /// Which relay.
         key: Key,
         /// Where.
         address: SocketAddr,
+    },
+    /// Stay open for another listener of the same distro. Its predecessor's connections belong to it from now on.
+    Adopt {
+        /// Which relay.
+        key: Key,
+        /// The new listener.
+        id: ForwardId,
     },
     /// Dial something else from now on.
     Retarget {
@@ -168,5 +176,18 @@ impl Relay {
     /// Whether the open relay is this one, wherever it listens and whatever it dials.
     fn is(&self, applied: &Applied) -> bool {
         self.id == applied.id && self.distro == applied.distro
+    }
+
+    /// Whether the open relay can go on as this one, wherever it listens and whatever it dials. It can for another
+    /// listener of the same distro too: Windows may not let the port be opened again while connections that came
+    /// in by it live. Not so if the former listener lives on and was revoked: its connections must end.
+    fn continues(&self, applied: &Applied, claims: &Claims<'_>) -> bool {
+        let revoked = || {
+            claims
+                .distros
+                .get(applied.distro.as_str())
+                .is_some_and(|d| d.revoked.contains(&applied.id))
+        };
+        self.distro == applied.distro && (self.id == applied.id || !revoked())
     }
 }

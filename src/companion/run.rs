@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
-use wslnet_console::output::print_to_stderr;
-use wslnet_protocol::DEFAULT_PORT;
+use wslnet_console::output::{self, print_to_stderr};
 
 use crate::api::{self, Connections};
-use crate::config::WatchedConfig;
-use crate::engine::{Engine, Parts, Work};
+use crate::config::{Config, WatchedConfig};
+use crate::control_address::ControlAddress;
+use crate::engine::{Ended, Engine, Parts, Work};
 use crate::host::{self, BindError};
 use crate::paths::Paths;
 use crate::stop;
@@ -24,7 +26,7 @@ use crate::trust::Trust;
 pub(crate) const NAME: &str = "wslnet-companion";
 
 /// How long to wait for the WSL adapter, or for a former run to leave the port, before looking again.
-const ADAPTER_POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 
 /// What a command may ask the running program.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -36,13 +38,22 @@ pub(crate) enum Ask {
     List,
 }
 
+/// How far the program has come, for those who ask.
+#[derive(Clone)]
+enum Phase {
+    /// The control port is not open yet, and why.
+    Waiting(String),
+    /// Distros are served.
+    Serving(Engine),
+}
+
 /// Runs until it is asked to stop.
 pub(crate) async fn run(
     paths: &Paths,
     mut config_file: WatchedConfig,
     listen: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
-    let config = match config_file.load() {
+    let mut config = match config_file.load() {
         Ok(config) => config,
         Err(report) => {
             print_to_stderr(&report.render(false));
@@ -56,44 +67,47 @@ pub(crate) async fn run(
     let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
     let trust = Trust::load(&paths.state_dir).context("cannot read the trusted keys")?;
     let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).context("cannot set up TLS")?;
-    let listener = control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME))
-        .with_context(|| format!("cannot open the control endpoint in {}", paths.run_dir.display()))?;
+    let tls = Arc::new(tls);
+    tracing::info!(version = crate::VERSION, key = %key.public(), trusted = trust.count(), "wslnet-companion starts");
 
     let stop = CancellationToken::new();
     tokio::spawn(cancel_when_requested(stop.clone()));
-    let Some(port) = control_port(listen.or(config.listen), &stop).await? else {
-        return Ok(());
-    };
-    let address = port.local_addr().context("the control port has no address")?;
-    tracing::info!(
-        %address,
-        version = crate::VERSION,
-        key = %key.public(),
-        trusted = trust.count(),
-        "wslnet-companion listens for distros"
-    );
-
-    let connections = Connections::default();
-    let (work, engine) = Work::new(Parts {
-        config,
-        config_file,
-        control: address,
-        trust: trust.clone(),
-        connections: connections.clone(),
-    });
-    let api = tokio::spawn(api::serve(
-        port,
-        Arc::new(tls),
-        trust,
-        engine.clone(),
-        connections,
-        stop.clone(),
-    ));
-    let commands = tokio::spawn(answer_commands(listener, engine, stop.clone()));
-    work.run(stop.clone()).await;
-    // The loop ended because of `stop`, and so do these two.
-    for task in [api, commands] {
-        task.await.context("a task ended badly")?;
+    let (phase, seen) = watch::channel(Phase::Waiting("it has just started".to_owned()));
+    let commands = spawn_commands(paths, seen, &stop);
+    let place = ControlAddress { named: listen };
+    while let Some(port) = control_port(place, &config, &phase, &stop).await? {
+        let control = port.local_addr().context("the control port has no address")?;
+        tracing::info!(address = %control, "listening for distros");
+        let connections = Connections::default();
+        let parts = Parts {
+            config,
+            config_file,
+            control,
+            place,
+            trust: trust.clone(),
+            connections: connections.clone(),
+        };
+        let (work, engine) = Work::new(parts);
+        phase.send_replace(Phase::Serving(engine.clone()));
+        let serving = stop.child_token();
+        let api = tokio::spawn(api::serve(
+            port,
+            tls.clone(),
+            trust.clone(),
+            engine,
+            connections,
+            serving.clone(),
+        ));
+        let (ended, parts) = work.run(stop.clone()).await;
+        serving.cancel();
+        api.await.context("the control port ended badly")?;
+        (config, config_file) = (parts.config, parts.config_file);
+        if ended == Ended::Moved {
+            tracing::info!(former = %control, "the control port belongs elsewhere now; the distros come back by themselves");
+        }
+    }
+    if let Some(commands) = commands {
+        commands.await.context("the control endpoint ended badly")?;
     }
     tracing::info!("wslnet-companion has closed all its ports");
     Ok(())
@@ -107,24 +121,42 @@ async fn cancel_when_requested(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Opens the control port at the given address, or on the WSL adapter as soon as there is one. `None` when the program
-/// is asked to stop while it waits.
+/// Answers commands from the beginning. Without the endpoint the program does its work all the same.
+fn spawn_commands(
+    paths: &Paths,
+    phase: watch::Receiver<Phase>,
+    stop: &CancellationToken,
+) -> Option<JoinHandle<()>> {
+    match control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME)) {
+        Ok(listener) => Some(tokio::spawn(answer_commands(listener, phase, stop.clone()))),
+        Err(error) => {
+            let run_dir = paths.run_dir.display();
+            tracing::warn!(%error, %run_dir, "`status` and `list` will not work: the control endpoint cannot be opened");
+            None
+        }
+    }
+}
+
+/// Opens the control port where it belongs, as soon as that is possible. `None` when the program is asked to stop
+/// while it waits, and when it was asked to stop before.
 async fn control_port(
-    listen: Option<SocketAddr>,
+    place: ControlAddress,
+    config: &Config,
+    phase: &watch::Sender<Phase>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<TcpListener>> {
     let mut said = String::new();
-    loop {
-        let adapter = || host::interfaces().ok().and_then(|all| adapter_address(&all));
-        let reason = match listen.or_else(adapter) {
+    while !stop.is_cancelled() {
+        let interfaces = host::interfaces().unwrap_or_default();
+        let reason = match place.of(config, &interfaces) {
             None => "waiting for the WSL adapter, which appears when the first distro starts; \
                      outside Windows name the address with --listen IP:PORT"
                 .to_owned(),
             Some(address) => match host::bind_control(address) {
                 Ok(listener) => {
-                    return Ok(Some(
-                        TcpListener::from_std(listener).context("cannot watch the control port")?,
-                    ));
+                    let listener =
+                        TcpListener::from_std(listener).context("cannot watch the control port")?;
+                    return Ok(Some(listener));
                 }
                 Err(error @ BindError::NotConcrete(_)) => {
                     bail!("cannot listen on {address}: {error}; the control port never listens on a wildcard")
@@ -133,32 +165,33 @@ async fn control_port(
                     let owner = host::owner_of(address, Some(std::process::id()));
                     let owner = owner
                         .and_then(|owner| owner.image)
-                        .unwrap_or_else(|| "unknown".to_owned());
-                    format!("cannot listen on {address} (held by: {owner}): {error}; trying again")
+                        .map(|image| format!(" (held by {image})"));
+                    let owner = owner.unwrap_or_default();
+                    format!(
+                        "cannot listen on {address}{owner}: {}; trying again",
+                        output::chain(&error)
+                    )
                 }
             },
         };
         if said != reason {
             tracing::warn!(reason, "the control port is not open");
+            phase.send_replace(Phase::Waiting(reason.clone()));
             said = reason;
         }
         tokio::select! {
-            () = tokio::time::sleep(ADAPTER_POLL) => {}
-            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(POLL) => {}
+            () = stop.cancelled() => {}
         }
     }
+    Ok(None)
 }
 
-fn adapter_address(interfaces: &[host::Interface]) -> Option<SocketAddr> {
-    let adapter = host::wsl_adapter(interfaces)?;
-    let address = adapter
-        .addresses
-        .iter()
-        .find(|entry| entry.preferred && entry.address.is_ipv4())?;
-    Some(SocketAddr::new(address.address, DEFAULT_PORT))
-}
-
-async fn answer_commands(mut listener: control::Listener, engine: Engine, stop: CancellationToken) {
+async fn answer_commands(
+    mut listener: control::Listener,
+    phase: watch::Receiver<Phase>,
+    stop: CancellationToken,
+) {
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,
@@ -166,27 +199,31 @@ async fn answer_commands(mut listener: control::Listener, engine: Engine, stop: 
         };
         match connection {
             Ok(connection) => {
-                tokio::spawn(answer_command(connection, engine.clone()));
+                let phase = phase.borrow().clone();
+                tokio::spawn(answer_command(connection, phase));
             }
             Err(error) => {
                 tracing::warn!(%error, "the control endpoint could not accept a command");
-                tokio::time::sleep(ADAPTER_POLL).await;
+                tokio::time::sleep(POLL).await;
             }
         }
     }
 }
 
-async fn answer_command(mut connection: control::Connection, engine: Engine) {
+async fn answer_command(mut connection: control::Connection, phase: Phase) {
     let ask = connection.request::<Ask>().await;
-    let sent = match (ask, engine.report().await) {
+    let report = match phase {
+        Phase::Waiting(reason) => Err(format!("wslnet-companion runs, but serves nobody yet: {reason}")),
+        Phase::Serving(engine) => engine
+            .report()
+            .await
+            .ok_or_else(|| "wslnet-companion is stopping".to_owned()),
+    };
+    let sent = match (ask, report) {
         (Err(error), _) => connection.answer(&Answer::<()>::Failed(error.to_string())).await,
-        (Ok(_), None) => {
-            connection
-                .answer(&Answer::<()>::Failed("wslnet-companion is stopping".to_owned()))
-                .await
-        }
-        (Ok(Ask::Status), Some((status, _))) => connection.answer(&Answer::Done(status)).await,
-        (Ok(Ask::List), Some((_, list))) => connection.answer(&Answer::Done(list)).await,
+        (Ok(_), Err(reason)) => connection.answer(&Answer::<()>::Failed(reason)).await,
+        (Ok(Ask::Status), Ok((status, _))) => connection.answer(&Answer::Done(status)).await,
+        (Ok(Ask::List), Ok((_, list))) => connection.answer(&Answer::Done(list)).await,
     };
     if let Err(error) = sent {
         tracing::debug!(%error, "a command went away before its answer");

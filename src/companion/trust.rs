@@ -62,6 +62,11 @@ impl Trust {
         self.read().names.get(key).cloned()
     }
 
+    /// Whether a key is trusted under this name.
+    pub fn knows(&self, distro: &str) -> bool {
+        self.read().names.values().any(|name| name == distro)
+    }
+
     /// How many keys are trusted.
     pub fn count(&self) -> usize {
         self.read().names.len()

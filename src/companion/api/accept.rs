@@ -1,29 +1,24 @@
 //! Connections: a bounded number of handshakes, then requests of one pinned peer until it goes or is told to go.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wslnet_protocol::limits;
 
+use super::doors::{Doors, Pass};
 use super::{Caller, Connections, routes};
 use crate::engine::Engine;
 use crate::trust::Trust;
 
-const HANDSHAKES: usize = 32;
-const HANDSHAKES_PER_ADDRESS: usize = 4;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
-/// An idle connection outlives a lease by little: nobody needs it after that.
-const IDLE_TIME: Duration = limits::LEASE.saturating_add(Duration::from_secs(5));
 /// How long to wait after a failed `accept`, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -70,11 +65,7 @@ struct Port {
 
 impl Port {
     fn admit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-        let Some(pass) = self.doors.enter(peer.ip()) else {
-            tracing::debug!(%peer, "too many handshakes at once; connection refused");
-            reset(&stream);
-            return;
-        };
+        let pass = self.doors.enter(peer.ip());
         tokio::spawn(async move {
             if let Err(error) = self.converse(stream, peer, pass, stop).await {
                 tracing::debug!(%peer, %error, "a connection of the control port failed");
@@ -90,9 +81,12 @@ impl Port {
         stop: CancellationToken,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let stream = tokio::time::timeout(HANDSHAKE_TIME, self.acceptor.accept(stream))
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no handshake in time"))??;
+        let mut handshake = self.acceptor.accept(stream);
+        let stream = tokio::select! {
+            stream = &mut handshake => stream?,
+            () = tokio::time::sleep(HANDSHAKE_TIME) => return Err(reset(handshake.get_ref(), "no handshake in time")),
+            () = pass.revoked() => return Err(reset(handshake.get_ref(), "no handshake while others waited")),
+        };
         drop(pass);
         let session = stream.get_ref().1;
         let key = wslnet_link::peer_key(session).filter(|_| wslnet_link::alpn_agreed(session));
@@ -114,8 +108,6 @@ impl Port {
         };
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(caller)));
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_TIME)
             .max_header_size(limits::HEAD_BYTES)
             .max_headers(32)
             .serve_connection(TokioIo::new(stream), service);
@@ -130,88 +122,10 @@ impl Port {
     }
 }
 
-/// Bounds the handshakes that run at once, in all and for each source address.
-#[derive(Clone, Debug)]
-struct Doors {
-    all: Arc<Semaphore>,
-    by_address: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
-}
-
-impl Default for Doors {
-    fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(HANDSHAKES)),
-            by_address: Arc::default(),
-        }
-    }
-}
-
-impl Doors {
-    fn enter(&self, address: IpAddr) -> Option<Pass> {
-        let place = self.all.clone().try_acquire_owned().ok()?;
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS {
-            return None;
-        }
-        *count += 1;
-        Some(Pass {
-            address,
-            by_address: self.by_address.clone(),
-            _place: place,
-        })
-    }
-}
-
-/// A handshake under way; dropping it makes room for the next.
-struct Pass {
-    address: IpAddr,
-    by_address: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// Ends a connection at once, so that a flood leaves nothing behind in the kernel.
-fn reset(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a refused connection could not be reset");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn handshakes_are_bounded_for_each_address_and_in_all() {
-        let doors = Doors::default();
-        let address = |n: u8| IpAddr::from([172, 28, 0, n]);
-
-        let mut passes = (0..HANDSHAKES_PER_ADDRESS)
-            .map(|_| doors.enter(address(2)).unwrap())
-            .collect::<Vec<_>>();
-        assert!(doors.enter(address(2)).is_none(), "the address has its share");
-        while let Some(pass) = doors.enter(address(
-            3 + u8::try_from(passes.len() / HANDSHAKES_PER_ADDRESS).unwrap(),
-        )) {
-            passes.push(pass);
-        }
-
-        assert_eq!(passes.len(), HANDSHAKES);
-        passes.clear();
-        assert!(doors.enter(address(2)).is_some(), "room again");
-        assert!(doors.by_address.lock().unwrap().is_empty());
-    }
+/// Lets a connection end at once when it is dropped, so that a flood leaves nothing behind in the kernel.
+fn reset(stream: Option<&TcpStream>, why: &'static str) -> io::Error {
+    let linger = stream.map_or(Ok(()), TcpStream::set_zero_linger);
+    linger
+        .err()
+        .unwrap_or_else(|| io::Error::new(io::ErrorKind::TimedOut, why))
 }

@@ -7,6 +7,7 @@
 mod accept;
 mod body;
 mod connections;
+mod doors;
 mod guard;
 mod routes;
 

@@ -1,6 +1,7 @@
 //! The five requests, and the OpenAPI document that is made from them.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Router, middleware};
 use utoipa::OpenApi;
@@ -76,9 +77,9 @@ async fn open_session(
 async fn close_session(
     State(engine): State<Engine>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    InSession(session): InSession,
 ) -> Result<StatusCode, Refusal> {
-    engine.close(session(&headers)?, caller.connection).await?;
+    engine.close(session, caller.connection).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,12 +95,10 @@ async fn close_session(
 async fn put_forwards(
     State(engine): State<Engine>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    InSession(session): InSession,
+    Generation(generation): Generation,
     Body(set): Body<ForwardSet>,
 ) -> Result<Body<Applied>, Refusal> {
-    let (session, generation) = (session(&headers)?, generation(&headers)?);
-    set.validate()
-        .map_err(|error| Problem::new(ErrorCode::Invalid, error.to_string()))?;
     Ok(Body(
         engine.put(session, caller.connection, generation, set).await?,
     ))
@@ -116,9 +115,9 @@ async fn put_forwards(
 async fn get_forwards(
     State(engine): State<Engine>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    InSession(session): InSession,
 ) -> Result<Body<Applied>, Refusal> {
-    Ok(Body(engine.get(session(&headers)?, caller.connection).await?))
+    Ok(Body(engine.get(session, caller.connection).await?))
 }
 
 /// Keeps the lease and brings back changed states.
@@ -133,13 +132,11 @@ async fn get_forwards(
 async fn renew(
     State(engine): State<Engine>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    InSession(session): InSession,
     Body(request): Body<Renew>,
 ) -> Result<Body<Renewed>, Refusal> {
     Ok(Body(
-        engine
-            .renew(session(&headers)?, caller.connection, request.seen)
-            .await?,
+        engine.renew(session, caller.connection, request.seen).await?,
     ))
 }
 
@@ -148,6 +145,29 @@ async fn no_such_request() -> Refusal {
         ErrorCode::NotFound,
         "there is no such request; see the OpenAPI document",
     ))
+}
+
+/// The session header. An extractor, because extractors run in order and the body comes last: what lacks this header
+/// has no body read.
+struct InSession(SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InSession {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(session(&parts.headers)?))
+    }
+}
+
+/// The generation header, before the body as well.
+struct Generation(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Generation {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(generation(&parts.headers)?))
+    }
 }
 
 fn session(headers: &HeaderMap) -> Result<SessionId, Problem> {

@@ -1,38 +1,58 @@
-//! The last check before a connection is dialled: is the target still the guest it was when the plan was made?
+//! The last checks for each connection: is the client one whom forwards serve, and is the target still the guest that it was
+//! when the plan was made?
 
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use wslnet_relay::Gate;
 
+use crate::client;
+use crate::config::Clients;
 use crate::host::Interface;
 use crate::target;
 
-/// Asks [`target::permitted`] with the interfaces as they are now.
+/// Asks [`client::admitted`] and [`target::permitted`] with the machine as it is now.
 #[derive(Debug)]
-pub struct TargetGate {
+pub struct ConnectionGate {
     control: SocketAddr,
-    interfaces: RwLock<Vec<Interface>>,
+    seen: RwLock<Seen>,
 }
 
-impl TargetGate {
-    /// A gate that permits nothing until it is told of the interfaces.
+#[derive(Debug, Default)]
+struct Seen {
+    interfaces: Vec<Interface>,
+    clients: Clients,
+}
+
+impl ConnectionGate {
+    /// A gate that permits nothing until it is told of the machine.
     pub fn new(control: SocketAddr) -> Self {
         Self {
             control,
-            interfaces: RwLock::default(),
+            seen: RwLock::default(),
         }
     }
 
-    /// Tells the present interfaces.
-    pub fn look(&self, interfaces: &[Interface]) {
-        *self.interfaces.write().unwrap_or_else(PoisonError::into_inner) = interfaces.to_vec();
+    /// Tells the present interfaces and policy.
+    pub fn look(&self, interfaces: &[Interface], clients: Clients) {
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Seen {
+            interfaces: interfaces.to_vec(),
+            clients,
+        };
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Seen> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Gate for TargetGate {
+impl Gate for ConnectionGate {
     fn permits(&self, target: SocketAddr) -> Result<(), String> {
-        let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner);
-        target::permitted(target.ip(), &interfaces, self.control)
+        target::permitted(target.ip(), &self.read().interfaces, self.control)
+    }
+
+    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+        let seen = self.read();
+        client::admitted(client.ip(), &seen.interfaces, seen.clients)
     }
 }

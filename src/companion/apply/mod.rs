@@ -3,5 +3,5 @@
 mod gate;
 mod relays;
 
-pub use gate::TargetGate;
+pub use gate::ConnectionGate;
 pub use relays::Relays;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wslnet_console::output::chain;
 use wslnet_protocol::ForwardId;
 use wslnet_relay::{Budget, Connections, Counters, Forwarder, Gate, Limits};
 
@@ -14,6 +15,8 @@ use crate::plan::{Action, Actual, Applied, Failure};
 
 /// How many owners of ports are looked up in one round; each costs a walk through the process table.
 const LOOKUPS: usize = 2;
+/// How many changes of one round the log names.
+const TOLD: usize = 30;
 /// How long an owner that was found counts.
 const OWNER_TIME: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,7 @@ pub struct Relays {
 
 /// One round of actions: what is read or counted once for all of them.
 struct Round {
+    told: usize,
     binds: BindRound,
     lookups: usize,
     now: Awake,
@@ -42,6 +46,16 @@ struct Draining {
     distro: String,
     id: ForwardId,
     forwarder: Forwarder,
+}
+
+impl Round {
+    /// Tells of one change. A set of a thousand forwards must not flood the log: what exceeds a screen is only counted.
+    fn tell(&mut self, event: impl FnOnce()) {
+        self.told += 1;
+        if self.told <= TOLD {
+            event();
+        }
+    }
 }
 
 impl Relays {
@@ -70,23 +84,28 @@ impl Relays {
     /// Executes actions in their order. Ports that an action closes are free when this returns.
     pub async fn apply(&mut self, actions: Vec<Action>) {
         let mut round = Round {
+            told: 0,
             binds: BindRound::default(),
             lookups: LOOKUPS,
             now: host::awake(),
         };
         for action in actions {
             match action {
-                Action::Close { key, connections } => self.close(key, connections).await,
+                Action::Close { key, connections } => self.close(key, connections, &mut round).await,
                 Action::Open {
                     key,
                     distro,
                     id,
                     target,
                 } => self.open(key, distro, id, target),
+                Action::Adopt { key, id } => self.adopt(key, id),
                 Action::Retarget { key, target } => self.retarget(key, target),
                 Action::Unlisten { key, address } => self.unlisten(key, address).await,
                 Action::Listen { key, address } => self.listen(key, address, &mut round),
             }
+        }
+        if let Some(more) = round.told.checked_sub(TOLD).filter(|more| *more > 0) {
+            tracing::info!(more, "and more ports were opened or closed");
         }
     }
 
@@ -101,6 +120,16 @@ impl Relays {
         });
     }
 
+    /// Cuts what still drains of a distro: it talks to a VM, or to an address, that is not there any more.
+    pub fn cut_draining(&mut self, distro: &str) {
+        self.draining.retain(|entry| entry.distro != distro);
+    }
+
+    /// Cuts whatever still drains: what it came in by may no longer be allowed.
+    pub fn cut_all_draining(&mut self) {
+        self.draining.clear();
+    }
+
     /// Closes every port and cuts every connection.
     pub async fn close_all(&mut self) {
         self.draining.clear();
@@ -110,18 +139,18 @@ impl Relays {
         }
     }
 
-    async fn close(&mut self, key: Key, connections: Connections) {
+    async fn close(&mut self, key: Key, connections: Connections, round: &mut Round) {
         let (Some(mut forwarder), Some(applied)) =
             (self.forwarders.remove(&key), self.actual.relays.remove(&key))
         else {
             return;
         };
-        tracing::info!(port = key.port, distro = %applied.distro, "closed");
+        round.tell(|| tracing::info!(port = key.port, distro = %applied.distro, "closed"));
         match connections {
             Connections::Cut => forwarder.close(Connections::Cut).await,
             Connections::Drain => {
                 for address in forwarder.listening().collect::<Vec<_>>() {
-                    forwarder.unlisten(address).await;
+                    forwarder.unlisten(address, Connections::Drain).await;
                 }
                 self.draining.push(Draining {
                     distro: applied.distro,
@@ -145,6 +174,12 @@ impl Relays {
         self.actual.relays.insert(key, applied);
     }
 
+    fn adopt(&mut self, key: Key, id: ForwardId) {
+        if let Some(applied) = self.actual.relays.get_mut(&key) {
+            applied.id = id;
+        }
+    }
+
     fn retarget(&mut self, key: Key, target: SocketAddr) {
         if let (Some(forwarder), Some(applied)) =
             (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
@@ -152,9 +187,6 @@ impl Relays {
             tracing::info!(port = key.port, distro = %applied.distro, %target, "the guest's address changed");
             forwarder.retarget(target);
             applied.target = target;
-            let distro = &applied.distro;
-            // They talk to the former address, where nobody answers any more.
-            self.draining.retain(|entry| entry.distro != *distro);
         }
     }
 
@@ -162,7 +194,7 @@ impl Relays {
         if let (Some(forwarder), Some(applied)) =
             (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
         {
-            forwarder.unlisten(address).await;
+            forwarder.unlisten(address, Connections::Cut).await;
             applied.listening.remove(&address);
             applied.failed.remove(&address);
         }
@@ -185,12 +217,14 @@ impl Relays {
         };
         match forwarder.listen(listener) {
             Ok(_) => {
-                tracing::info!(%address, distro = %applied.distro, target = %applied.target, "opened");
+                round.tell(
+                    || tracing::info!(%address, distro = %applied.distro, target = %applied.target, "opened"),
+                );
                 applied.failed.remove(&address);
                 applied.listening.insert(address);
             }
             Err(error) => {
-                let reason = format!("{address}: {error}");
+                let reason = format!("{address}: {}", chain(&error));
                 applied.failed.insert(
                     address,
                     Failure {
@@ -228,8 +262,8 @@ fn explain(
         owner = host::owner_of(address, Some(std::process::id()));
     }
     let reason = match owner {
-        Some(owner) => format!("{address} is held by {}; {error}", describe(&owner)),
-        None => format!("{address}: {error}"),
+        Some(owner) => format!("{address} is held by {}; {}", describe(&owner), chain(error)),
+        None => format!("{address}: {}", chain(error)),
     };
     tracing::debug!(%address, reason, "could not be opened");
     Failure { reason, conflict }

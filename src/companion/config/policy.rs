@@ -17,6 +17,18 @@ pub struct Policy {
     pub ports: Vec<PortRange>,
     /// Interfaces on which nothing is opened.
     pub exclude_interfaces: Vec<NamePattern>,
+    /// From where clients may come.
+    pub clients: Clients,
+}
+
+/// From where the clients of forwards may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// From the networks that Windows is in: no router lies between.
+    #[default]
+    LocalSubnet,
+    /// From anywhere.
+    Any,
 }
 
 /// Why the policy refuses a port.
@@ -42,6 +54,7 @@ impl Default for Policy {
             reach: Reach::Lan,
             ports: vec![PortRange(1..=u16::MAX)],
             exclude_interfaces: Vec::new(),
+            clients: Clients::default(),
         }
     }
 }

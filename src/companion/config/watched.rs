@@ -9,12 +9,19 @@ use super::Config;
 pub struct WatchedConfig {
     file: ConfigFile,
     last: Option<Result<Source, String>>,
+    /// A change that was seen once. Editors and copies empty a file before they fill it, and an empty one means the
+    /// defaults, which allow everything; so a change counts when it is seen twice.
+    seen: Option<Result<Source, String>>,
 }
 
 impl WatchedConfig {
     /// Watches a file that was not read yet.
     pub fn new(file: ConfigFile) -> Self {
-        Self { file, last: None }
+        Self {
+            file,
+            last: None,
+            seen: None,
+        }
     }
 
     /// Reads the configuration for the first time.
@@ -32,6 +39,11 @@ impl WatchedConfig {
     pub fn changed(&mut self) -> Option<Result<Config, String>> {
         let read = self.file.read().map_err(|report| report.render(false));
         if self.last.as_ref() == Some(&read) {
+            self.seen = None;
+            return None;
+        }
+        if self.seen.as_ref() != Some(&read) {
+            self.seen = Some(read);
             return None;
         }
         self.last = Some(read.clone());
@@ -54,10 +66,12 @@ mod tests {
         assert!(watched.changed().is_none());
 
         std::fs::write(&path, "reach = \"host\"").unwrap();
+        assert!(watched.changed().is_none(), "seen once, which may be half a file");
         assert_eq!(watched.changed().unwrap().unwrap().policy.reach, Reach::Host);
         assert!(watched.changed().is_none());
 
         std::fs::write(&path, "reech = \"host\"").unwrap();
+        assert!(watched.changed().is_none());
         assert!(watched.changed().unwrap().unwrap_err().contains("reech"));
         assert!(watched.changed().is_none());
     }

@@ -12,7 +12,7 @@ use wslnet_protocol::{
 };
 
 pub use report::{DistroReport, ForwardReport, StatusReport};
-pub use work::{Parts, Work};
+pub use work::{Ended, Parts, Work};
 
 use crate::api::Caller;
 use crate::ledger::ConnectionId;

@@ -70,6 +70,10 @@ pub struct ForwardReport {
     pub labels: Vec<String>,
     /// Connections that live now.
     pub connections: usize,
+    /// Clients that were turned away: over a limit, not from the local network, or a loop.
+    pub refused: u64,
+    /// Clients that could not be connected to the service.
+    pub dial_failures: u64,
     /// Bytes from clients to the service since the forward was opened.
     pub bytes_in: u64,
     /// Bytes from the service to clients since the forward was opened.

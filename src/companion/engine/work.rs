@@ -10,16 +10,20 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use wslnet_console::output;
 use wslnet_protocol::{
     Applied, ErrorCode, ForwardState, ForwardStatus, OpenSession, Problem, Renewed, SessionId, SessionOpened,
     limits,
 };
 
+use wslnet_relay::Counters;
+
 use super::report::{DistroReport, ForwardReport, StatusReport};
 use super::{Command, Engine};
 use crate::api::{Caller, Connections};
-use crate::apply::{Relays, TargetGate};
+use crate::apply::{ConnectionGate, Relays};
 use crate::config::{Config, WatchedConfig};
+use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
 use crate::ledger::{ConnectionId, Key, Ledger, Terms};
 use crate::plan::{self, Desired, Surroundings};
@@ -39,10 +43,21 @@ pub struct Parts {
     pub config_file: WatchedConfig,
     /// Where the control port listens.
     pub control: SocketAddr,
+    /// Where it belongs.
+    pub place: ControlAddress,
     /// The trusted keys.
     pub trust: Trust,
     /// The connections of the control port.
     pub connections: Connections,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// The control port belongs elsewhere now.
+    Moved,
 }
 
 /// The event loop's state.
@@ -51,7 +66,7 @@ pub struct Work {
     parts: Parts,
     commands: mpsc::Receiver<Command>,
     ledger: Ledger,
-    gate: Arc<TargetGate>,
+    gate: Arc<ConnectionGate>,
     relays: Relays,
     interfaces: Vec<Interface>,
     desired: Desired,
@@ -71,7 +86,7 @@ impl Work {
     /// The loop and the handle that reaches it.
     pub fn new(parts: Parts) -> (Self, Engine) {
         let (sender, commands) = mpsc::channel(QUEUE);
-        let gate = Arc::new(TargetGate::new(parts.control));
+        let gate = Arc::new(ConnectionGate::new(parts.control));
         let work = Self {
             ledger: Ledger::new(terms(&parts.config)),
             relays: Relays::new(gate.clone()),
@@ -87,17 +102,17 @@ impl Work {
         (work, Engine(sender))
     }
 
-    /// Runs until `stop`, then closes everything.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop`, or until the control port belongs elsewhere; then closes everything.
+    pub async fn run(mut self, stop: CancellationToken) -> (Ended, Parts) {
         let mut changes = host::watch_changes();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.look_around();
-        loop {
+        let ended = loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.execute(command).await,
-                    None => break,
+                    None => break Ended::Stopped,
                 },
                 () = changes.changed() => {
                     if self.look_around() {
@@ -105,10 +120,20 @@ impl Work {
                     }
                 }
                 _ = tick.tick() => self.tick().await,
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ended::Stopped,
             }
-        }
+            let Parts {
+                place,
+                control,
+                config,
+                ..
+            } = &self.parts;
+            if place.is_elsewhere(*control, config, &self.interfaces) {
+                break Ended::Moved;
+            }
+        };
         self.relays.close_all().await;
+        (ended, self.parts)
     }
 
     async fn execute(&mut self, command: Command) {
@@ -176,29 +201,28 @@ impl Work {
     }
 
     fn open(&mut self, caller: Caller, request: &OpenSession) -> Result<SessionOpened, Problem> {
-        if request.protocol != wslnet_protocol::VERSION {
-            let message = format!(
-                "wslnetd speaks protocol {}, this wslnet-companion {} speaks {}: install the same release on both sides",
-                request.protocol,
-                crate::VERSION,
-                wslnet_protocol::VERSION,
-            );
-            return Err(Problem::new(ErrorCode::UnsupportedVersion, message));
-        }
-        request
-            .validate()
-            .map_err(|error| Problem::new(ErrorCode::Invalid, error.to_string()))?;
         let session = random_session()?;
         let Caller {
             distro,
             peer,
             connection,
         } = caller;
+        if !self.parts.trust.knows(&distro) {
+            return Err(Problem::new(
+                ErrorCode::StaleSession,
+                "this key is not trusted any more",
+            ));
+        }
+        let before = self.ledger.sessions().find(|entry| entry.distro == distro);
+        let before = before.map(|entry| (entry.boot_id.to_owned(), entry.peer));
         let superseded = self
             .ledger
             .open(&distro, peer.ip(), request, session, connection, host::awake())?;
-        if let Some(superseded) = superseded.filter(|superseded| *superseded != connection) {
+        if let Some(superseded) = superseded {
             self.parts.connections.close(superseded);
+        }
+        if before.is_some_and(|before| before != (request.boot_id.clone(), peer.ip())) {
+            self.relays.cut_draining(&distro);
         }
         tracing::info!(distro, %peer, daemon = request.daemon, "session opened");
         Ok(SessionOpened {
@@ -238,12 +262,22 @@ impl Work {
     }
 
     async fn tick(&mut self) {
+        // Signs of life that arrived before this moment count, also when the program was held up for longer than a lease.
+        for _ in 0..self.commands.len() {
+            if let Ok(command) = self.commands.try_recv() {
+                self.execute(command).await;
+            }
+        }
         let expired = self.ledger.expire(host::awake());
         for distro in &expired {
             tracing::info!(distro, "no sign of life: its forwards are withdrawn");
+            self.parts.connections.close_distro(distro);
         }
         let untrusted = self.look_at_trust();
         let reconfigured = self.look_at_config();
+        if reconfigured {
+            self.relays.cut_all_draining();
+        }
         let retry = self.relays.actual().has_failures();
         if !expired.is_empty() || untrusted || reconfigured || retry {
             self.reconcile(retry).await;
@@ -255,7 +289,7 @@ impl Work {
     fn look_around(&mut self) -> bool {
         match host::interfaces() {
             Ok(interfaces) if interfaces != self.interfaces => {
-                self.gate.look(&interfaces);
+                self.gate.look(&interfaces, self.parts.config.policy.clients);
                 self.interfaces = interfaces;
                 true
             }
@@ -280,7 +314,7 @@ impl Work {
                 !gone.is_empty()
             }
             Err(error) => {
-                note(&mut self.trust_error, error.to_string());
+                note(&mut self.trust_error, output::chain(&error));
                 false
             }
         }
@@ -294,6 +328,7 @@ impl Work {
                 tracing::info!("companion.toml was read again");
                 self.config_error = None;
                 self.ledger.set_terms(terms(&config));
+                self.gate.look(&self.interfaces, config.policy.clients);
                 self.parts.config = config;
                 true
             }
@@ -397,11 +432,13 @@ impl Work {
                     listen: status.listen.clone(),
                     target: SocketAddr::new(claims.peer, forward.port),
                     state: status.state,
-                    reason: status.reason.clone(),
+                    reason: with_counters(&status.reason, &counters),
                     reach: forward.reach,
                     name: forward.name.clone(),
                     labels: forward.labels.clone(),
                     connections: counters.connections,
+                    refused: counters.refused(),
+                    dial_failures: counters.dial_failures,
                     bytes_in: counters.bytes_in,
                     bytes_out: counters.bytes_out,
                 });
@@ -410,6 +447,30 @@ impl Work {
         rows.sort_by(|a, b| (a.port, &a.distro).cmp(&(b.port, &b.distro)));
         rows
     }
+}
+
+/// A forward's reason, and what happened to its clients that nobody else is told.
+fn with_counters(reason: &str, counters: &Counters) -> String {
+    let mut parts = Vec::new();
+    if !reason.is_empty() {
+        parts.push(reason.to_owned());
+    }
+    for (count, what) in [
+        (
+            counters.refused_clients,
+            "from outside Windows' networks refused (`clients = \"any\"` in companion.toml admits them)",
+        ),
+        (counters.refused_by_limit, "refused at the limit of connections"),
+        (
+            counters.dial_failures,
+            "not connected, as the service did not answer",
+        ),
+    ] {
+        if count > 0 {
+            parts.push(format!("clients {what}: {count}"));
+        }
+    }
+    parts.join("; ")
 }
 
 fn terms(config: &Config) -> Terms {

@@ -3,14 +3,18 @@
 use wslnet_relay::Connections;
 
 use super::{Action, Actual, Applied, Desired, Outcome};
-use crate::ledger::Claims;
+use crate::ledger::{Claims, Key};
 
 /// What to do, in the order in which to do it. `retry` asks that addresses which failed be tried again; without it they
 /// are left as they are, so that a port which somebody else holds does not make every change cost a bind.
 pub fn actions(desired: &Desired, actual: &Actual, claims: &Claims<'_>, retry: bool) -> Vec<Action> {
-    let (mut actions, mut retargets) = (Vec::new(), Vec::new());
+    let (mut actions, mut changes) = (Vec::new(), Vec::new());
+    let survivor = |key: Key, applied: &Applied| {
+        let relay = desired.relays.get(&key)?;
+        relay.continues(applied, claims).then_some(relay)
+    };
     for (&key, applied) in &actual.relays {
-        let Some(relay) = desired.relays.get(&key).filter(|relay| relay.is(applied)) else {
+        let Some(relay) = survivor(key, applied) else {
             actions.push(Action::Close {
                 key,
                 connections: connections_of(applied, desired, claims),
@@ -20,17 +24,23 @@ pub fn actions(desired: &Desired, actual: &Actual, claims: &Claims<'_>, retry: b
         let known = applied.listening.iter().chain(applied.failed.keys());
         let unwanted = known.filter(|address| !relay.listen.contains(address));
         actions.extend(unwanted.map(|&address| Action::Unlisten { key, address }));
+        if relay.id != applied.id {
+            changes.push(Action::Adopt { key, id: relay.id });
+        }
         if relay.target != applied.target {
-            retargets.push(Action::Retarget {
+            changes.push(Action::Retarget {
                 key,
                 target: relay.target,
             });
         }
     }
-    actions.append(&mut retargets);
+    actions.append(&mut changes);
 
     for (&key, relay) in &desired.relays {
-        let applied = actual.relays.get(&key).filter(|applied| relay.is(applied));
+        let applied = actual
+            .relays
+            .get(&key)
+            .filter(|applied| relay.continues(applied, claims));
         if applied.is_none() {
             let (distro, id, target) = (relay.distro.clone(), relay.id, relay.target);
             actions.push(Action::Open {

@@ -7,7 +7,7 @@ use wslnet_protocol::{Bind, Forward, ForwardId, ForwardState, Protocol, Reach};
 
 use super::{Desired, Outcome, Relay, Surroundings, Verdict};
 use crate::config::{Policy, Refusal};
-use crate::host::{Interface, interface_of, wsl_adapter};
+use crate::host::{Interface, interface_of, is_wsl_adapter};
 use crate::ledger::{Claims, Key};
 use crate::target;
 
@@ -94,10 +94,9 @@ pub fn lan_addresses(interfaces: &[Interface], control: SocketAddr, policy: &Pol
     if interface_of(interfaces, control).is_none() {
         return Vec::new();
     }
-    let adapter = wsl_adapter(interfaces);
     let is_fit = |interface: &&Interface| {
         let reaches_vm =
-            interface.addresses.iter().any(|a| a.address == control) || adapter == Some(*interface);
+            interface.addresses.iter().any(|a| a.address == control) || is_wsl_adapter(interface);
         interface.up && !interface.loopback && !reaches_vm && !policy.excludes(&interface.name)
     };
     let addresses: BTreeSet<IpAddr> = interfaces
@@ -194,7 +193,7 @@ fn without_relay(
     if port != listen_port {
         return Err(Verdict::denied(format!(
             "{narrowed}Windows itself reaches it at port {port}, and port {listen_port} takes a relay on the local \
-             network: allow reach `lan`, or remove `listen-port` from its rule in {DAEMON_CONFIG}"
+             network: allow reach `lan`, or let the service listen on port {listen_port}"
         )));
     }
     let way = match (forward.bind, target) {
@@ -208,7 +207,7 @@ fn without_relay(
 }
 
 fn another_port() -> String {
-    format!("give the forward another `listen-port` in {DAEMON_CONFIG}")
+    "let the service in the distro listen on another port".to_owned()
 }
 
 impl Verdict {
@@ -221,8 +220,8 @@ impl Verdict {
 
     fn conflict(key: Key, owner: &str) -> Self {
         let reason = format!(
-            "distro `{owner}` has {key} of Windows: stop its listener there, or give one of the two another \
-             `listen-port` in {DAEMON_CONFIG}"
+            "distro `{owner}` has {key} of Windows: stop its listener there, or {}",
+            another_port()
         );
         Self {
             state: ForwardState::Conflict,

@@ -160,7 +160,7 @@ fn reach_host_needs_no_relay() {
     assert_eq!(bench.settle(false), []);
     bench.expect("a", 1, ForwardState::Active, "localhost:8000");
     bench.expect("a", 2, ForwardState::Active, "172.20.0.2:8001");
-    bench.expect("a", 3, ForwardState::Denied, "`listen-port`");
+    bench.expect("a", 3, ForwardState::Denied, "listen on port 9000");
     assert!(!bench.status("a", 1).reason.contains("companion.toml"));
 }
 
@@ -307,25 +307,39 @@ fn a_distro_that_is_gone_is_cut() {
 }
 
 #[test]
-fn a_new_listener_on_the_same_port_gets_a_new_relay() {
-    for (revoked, expected) in [(vec![], Connections::Drain), (vec![1], Connections::Cut)] {
-        let mut bench = Bench::new();
-        bench.put("a", &[forward(1, 8000)], &[]);
-        bench.settle(false);
+fn a_new_listener_on_the_same_port_takes_the_open_relay_over() {
+    let mut bench = Bench::new();
+    bench.put("a", &[forward(1, 8000)], &[]);
+    bench.settle(false);
 
-        bench.put("a", &[forward(2, 8000)], &revoked);
+    bench.put("a", &[forward(2, 8000)], &[]);
 
-        let actions = bench.settle(false);
-        assert_eq!(
-            actions[0],
-            Action::Close {
-                key: key(8000),
-                connections: expected
-            }
-        );
-        assert!(matches!(&actions[1], Action::Open { id: ForwardId(2), .. }));
-        assert_eq!(actions.len(), 4);
-    }
+    let adopt = Action::Adopt {
+        key: key(8000),
+        id: ForwardId(2),
+    };
+    assert_eq!(bench.settle(false), [adopt]);
+    assert_eq!(bench.settle(false), []);
+}
+
+#[test]
+fn a_new_listener_beside_a_revoked_one_gets_a_new_relay() {
+    let mut bench = Bench::new();
+    bench.put("a", &[forward(1, 8000)], &[]);
+    bench.settle(false);
+
+    bench.put("a", &[forward(2, 8000)], &[1]);
+
+    let actions = bench.settle(false);
+    assert_eq!(
+        actions[0],
+        Action::Close {
+            key: key(8000),
+            connections: Connections::Cut
+        }
+    );
+    assert!(matches!(&actions[1], Action::Open { id: ForwardId(2), .. }));
+    assert_eq!(actions.len(), 4);
 }
 
 #[test]

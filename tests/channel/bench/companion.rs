@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wslnet_companion::api::{self, Connections};
 use wslnet_companion::config::WatchedConfig;
+use wslnet_companion::control_address::ControlAddress;
 use wslnet_companion::engine::{Engine, ForwardReport, Parts, StatusReport, Work};
 use wslnet_companion::host;
 use wslnet_companion::trust::Trust;
@@ -93,6 +94,7 @@ impl Companion {
             config,
             config_file,
             control: address,
+            place: ControlAddress { named: Some(address) },
             trust: trust.clone(),
             connections: connections.clone(),
         });

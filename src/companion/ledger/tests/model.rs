@@ -127,6 +127,10 @@ impl Model {
             }
             seen.current = false;
             superseded = seen.connected.then_some(index);
+            if seen.boot != boot {
+                self.sets.remove(&distro);
+                self.queue.retain(|(owner, _)| *owner != distro);
+            }
         }
         self.sessions.push(Seen {
             distro,

@@ -136,6 +136,7 @@ impl Bench {
                 let was_known = relay.listening.remove(&address) | relay.failed.remove(&address).is_some();
                 assert!(was_known, "{address} was never asked for");
             }
+            Action::Adopt { key, id } => relays.get_mut(&key).unwrap().id = id,
             Action::Retarget { key, target } => relays.get_mut(&key).unwrap().target = target,
             Action::Open {
                 key,

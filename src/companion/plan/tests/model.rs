@@ -185,7 +185,7 @@ fn machine(present: [bool; 5], up: bool) -> Vec<Interface> {
 fn in_order(actions: &[Action]) -> Result<(), TestCaseError> {
     let phases = actions.iter().map(|action| match action {
         Action::Close { .. } | Action::Unlisten { .. } => 0,
-        Action::Retarget { .. } => 1,
+        Action::Adopt { .. } | Action::Retarget { .. } => 1,
         Action::Open { .. } | Action::Listen { .. } => 2,
     });
     prop_assert!(phases.is_sorted(), "{actions:?}");
@@ -242,6 +242,15 @@ fn lawful(bench: &Bench, before: &Actual, action: &Action) -> Result<(), TestCas
                     "{action:?} before {claim:?}"
                 );
             }
+        }
+        Action::Adopt { key, id } => {
+            let former = &before.relays[key];
+            let claims = &claims.distros[former.distro.as_str()];
+            prop_assert!(!claims.revoked.contains(&former.id), "{action:?}");
+            prop_assert!(
+                claims.granted.iter().any(|f| f.id == *id && Key::of(f) == *key),
+                "{action:?}"
+            );
         }
         Action::Retarget { key, target } => dialled(bench, *key, &before.relays[key].distro, *target)?,
         Action::Close { key, connections } => {
