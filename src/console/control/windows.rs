@@ -43,21 +43,7 @@ impl Listener {
             .first_pipe_instance(true)
             .reject_remote_clients(true)
             .create(name)
-            .map_err(|error| match error.raw_os_error() {
-                // Any program can make a pipe of any name; who was first decides who else may.
-                Some(ACCESS_DENIED) => io::Error::new(
-                    io::ErrorKind::AddrInUse,
-                    format!(
-                        "it is already running, or another program or user holds the pipe {}: stop that one, or \
-                         choose another directory by --run-dir",
-                        name.display()
-                    ),
-                ),
-                _ => io::Error::new(
-                    error.kind(),
-                    format!("cannot listen at {}: {error}", name.display()),
-                ),
-            })?;
+            .map_err(|error| explain(name, &error))?;
         Ok(Self {
             name: name.to_owned(),
             waiting,
@@ -80,6 +66,22 @@ impl Listener {
                 uid: None,
             },
         ))
+    }
+}
+
+/// Why there is no pipe, and what to do where something can be done.
+fn explain(name: &Path, error: &io::Error) -> io::Error {
+    let name = name.display();
+    match error.raw_os_error() {
+        // Any program can make a pipe of any name; who was first decides who else may.
+        Some(ACCESS_DENIED) => io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!(
+                "it is already running, or another program or user holds the pipe {name}: stop that one, or choose \
+                 another directory by --run-dir"
+            ),
+        ),
+        _ => io::Error::new(error.kind(), format!("cannot listen at {name}: {error}")),
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     use std::io;
     use std::path::Path;
 
-    use super::{Listener, address};
+    use super::{ACCESS_DENIED, Listener, address, explain};
 
     #[test]
     fn the_name_depends_on_the_directory_and_not_on_how_it_is_written() {
@@ -127,8 +129,26 @@ mod tests {
         let second = Listener::bind(&name).expect_err("a living owner");
 
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
-        let text = second.to_string();
-        assert!(text.contains("another program or user holds the pipe"), "{text}");
+    }
+
+    #[test]
+    fn a_pipe_that_another_holds_says_what_to_do() {
+        let name = Path::new(r"\\.\pipe\testd-1");
+
+        let taken = explain(name, &io::Error::from_raw_os_error(ACCESS_DENIED));
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let text = taken.to_string();
+        assert!(
+            text.contains(r"another program or user holds the pipe \\.\pipe\testd-1"),
+            "{text}"
+        );
         assert!(text.contains("--run-dir"), "{text}");
+
+        // ERROR_INVALID_NAME
+        let other = explain(name, &io::Error::from_raw_os_error(123)).to_string();
+        assert!(
+            other.starts_with(r"cannot listen at \\.\pipe\testd-1: "),
+            "{other}"
+        );
     }
 }
