@@ -1,10 +1,12 @@
-//! Finds the owner of each listener and keeps knowing it, at a cost that does not grow with time.
+//! Finds the owner of each listener and keeps knowing it, at a cost that does not grow with the number of listeners.
 //!
 //! All distros share one network namespace, so a scan shows everybody's sockets. A socket is ours only when a process in
-//! our own /proc holds it; the others are foreign. Looking through /proc is the dear part, so that
-//! happens only when something is due: a new socket, a socket whose holders are gone, a socket seen a second ago (its
-//! holder may have forked since), and, ever more rarely, sockets that nobody here holds, or only PID 1, because they may
-//! be handed to somebody later. One walk answers for all sockets at once.
+//! our own /proc holds it; the others are foreign. Who holds a socket changes while it lives: processes fork, start
+//! other programs, pass descriptors on, and a manager (PID 1, `systemd --user`) lends its sockets to services that come
+//! and go. Known holders are checked once a second, which costs a few reads each. Others are found only by looking
+//! through the whole of /proc, which is the dear part: at once for a new socket and for one that lost a holder, then
+//! ever more rarely (see [`Known::pause`]), and never less than every ten seconds. One walk answers for all sockets, so
+//! the next one waits for the most impatient socket only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,21 +19,32 @@ use super::processes::{Holder, OpenProcess, Process, Processes, Walk};
 use super::users::Users;
 use crate::listeners::Socket;
 
-/// How long after each look the next one is due while the owner is not settled; the last one repeats.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(10),
+/// Up to which age (since the socket or its present holders were first seen) how long a look stays good enough.
+type Pauses = [(Duration, Duration)];
+
+/// While nobody is known to serve the socket: a program that just started is about to turn up.
+const UNSETTLED: &Pauses = &[
+    (Duration::from_millis(100), Duration::from_millis(100)),
+    (Duration::from_millis(400), Duration::from_millis(300)),
+    (Duration::from_millis(1400), Duration::from_secs(1)),
+    (Duration::from_millis(4400), Duration::from_secs(3)),
 ];
-/// When an owned socket is looked at for the second and last time.
-const SETTLE: Duration = Duration::from_secs(1);
+/// While somebody serves it: servers start their workers soon after they listen.
+const OWNED: &Pauses = &[
+    (Duration::from_secs(5), Duration::from_secs(1)),
+    (Duration::from_secs(60), Duration::from_secs(3)),
+];
+/// After that, while only a manager holds the socket. The service that it starts must not go unnamed for long.
+const LENT: Duration = Duration::from_secs(3);
+/// After that, for all others.
+const STEADY: Duration = Duration::from_secs(10);
 /// How often remembered holders are checked.
 const VERIFY: Duration = Duration::from_secs(1);
 
 /// The PID of the distro's init, which holds sockets on behalf of services.
 const INIT: i32 = 1;
+/// What a user's own service manager is called.
+const USER_MANAGER: &str = "systemd";
 
 /// Tells who owns each listener. See the module's page for when it looks.
 #[derive(Debug)]
@@ -65,9 +78,10 @@ impl Key {
 struct Known {
     /// Empty for a foreign socket.
     holders: Vec<Holder>,
-    /// How many looks have been spent since the owner was last lost.
-    looks: usize,
-    next_look: Option<Instant>,
+    /// When the socket was first seen, or its holders last changed.
+    since: Instant,
+    /// When it was last looked for; `None` when that is due at once.
+    looked: Option<Instant>,
 }
 
 impl Attributor {
@@ -116,19 +130,18 @@ impl Attributor {
         for key in present {
             self.known.entry(key).or_insert_with(|| Known {
                 holders: Vec::new(),
-                looks: 0,
-                next_look: Some(now),
+                since: now,
+                looked: None,
             });
         }
     }
 
-    /// Checks that remembered holders still hold their sockets. Opens each process once, however many sockets it has.
+    /// Checks that remembered holders still hold their sockets, and what they are called by now. Opens each process
+    /// once, however many sockets it has.
     fn verify(&mut self, now: Instant) {
         let mut open: BTreeMap<i32, Option<(OpenProcess, Process)>> = BTreeMap::new();
         for (key, known) in &mut self.known {
-            if known.holders.is_empty() {
-                continue;
-            }
+            let before = known.holders.len();
             known.holders.retain_mut(|holder| {
                 let current = open.entry(holder.process.pid).or_insert_with_key(|pid| {
                     let process = self.processes.process(*pid)?;
@@ -147,9 +160,10 @@ impl Attributor {
                 holder.process.clone_from(description);
                 true
             });
-            if known.holders.is_empty() {
-                known.looks = 0;
-                known.next_look = Some(now);
+            // It may have moved the descriptor, or somebody else may have taken over.
+            if known.holders.len() < before {
+                known.since = now;
+                known.looked = None;
             }
         }
     }
@@ -171,9 +185,9 @@ impl Attributor {
         }
         for (key, known) in &mut self.known {
             if let Ok(walk) = &found {
-                known.holders = sorted_holders(walk, key.inode);
+                known.update(sorted_holders(walk, key.inode), now);
             }
-            known.plan_next_look(now);
+            known.looked = Some(now);
         }
     }
 
@@ -208,41 +222,49 @@ impl Attributor {
 
 impl Known {
     fn is_due(&self, now: Instant) -> bool {
-        self.next_look.is_some_and(|next| next <= now)
+        self.looked.is_none_or(|last| {
+            let age = last.saturating_duration_since(self.since);
+            now.saturating_duration_since(last) >= self.pause(age)
+        })
     }
 
-    /// Nobody holds it, or only init, which may be waiting to start the service it belongs to.
-    fn is_unsettled(&self) -> bool {
-        self.holders.iter().all(|holder| holder.process.pid == INIT)
-    }
-
-    /// After a walk: when this socket needs one of its own again.
-    fn plan_next_look(&mut self, now: Instant) {
-        let due = self.is_due(now);
-        let last_pause = self.looks >= PAUSES.len();
-        if due {
-            self.looks += 1;
-        } else if !(last_pause && self.is_unsettled()) {
-            // Somebody else's walk does not use up the quick looks; but sockets that have none left share theirs.
-            return;
-        }
-        self.next_look = if self.is_unsettled() {
-            PAUSES
-                .get(self.looks.saturating_sub(1))
-                .or(PAUSES.last())
-                .map(|pause| now + *pause)
-        } else if self.looks == 1 {
-            Some(now + SETTLE)
-        } else {
-            None
+    /// How long a look at this age stays good enough.
+    fn pause(&self, age: Duration) -> Duration {
+        let lent = self.holders.iter().all(|holder| is_manager(&holder.process));
+        let (young, later) = match (self.holders.is_empty(), lent) {
+            (true, _) => (UNSETTLED, STEADY),
+            (false, true) => (UNSETTLED, LENT),
+            (false, false) => (OWNED, STEADY),
         };
+        young
+            .iter()
+            .find(|(until, _)| age < *until)
+            .map_or(later, |(_, pause)| *pause)
+    }
+
+    /// Takes over what a walk found. Where one holder came, others may follow.
+    fn update(&mut self, found: Vec<Holder>, now: Instant) {
+        if !found.iter().map(identity).eq(self.holders.iter().map(identity)) {
+            self.since = now;
+        }
+        self.holders = found;
     }
 }
 
-/// Oldest first, init last.
+fn identity(holder: &Holder) -> (i32, u64) {
+    (holder.process.pid, holder.process.start_time)
+}
+
+/// Whether a process holds sockets on behalf of services that it starts when they are needed. Only the rhythm of looks
+/// and the order of holders hang on this, so it does not matter that a program can call itself what it likes.
+fn is_manager(process: &Process) -> bool {
+    process.pid == INIT || process.name == USER_MANAGER
+}
+
+/// Oldest first, managers last.
 fn sorted_holders(walk: &Walk, inode: u64) -> Vec<Holder> {
     let mut holders = walk.holders.get(&inode).cloned().unwrap_or_default();
-    holders.sort_by_key(|Holder { process, .. }| (process.pid == INIT, process.start_time, process.pid));
+    holders.sort_by_key(|Holder { process, .. }| (is_manager(process), process.start_time, process.pid));
     holders
 }
 

@@ -21,8 +21,8 @@ const PATH_LIMIT: usize = 256;
 /// Who holds a listening socket in this distro.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Every process that holds the socket, oldest first; never empty. PID 1 comes last when somebody else holds the
-    /// socket too, so that a socket-activated service goes by its own name.
+    /// Every process that holds the socket, oldest first; never empty. PID 1 and `systemd --user` come last when somebody
+    /// else holds the socket too, so that a socket-activated service goes by its own name.
     pub holders: Vec<Process>,
     /// The user who made the socket.
     pub uid: u32,

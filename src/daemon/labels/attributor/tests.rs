@@ -101,7 +101,7 @@ fn walks_for_others_do_not_use_up_the_quick_looks() {
     }
     world.process(600, 1, "late", &[(3, 77)]);
 
-    let owner = attributor.attribute(&sockets, start + 100 * MS).remove(0);
+    let owner = attributor.attribute(&sockets, start + 190 * MS).remove(0);
 
     assert_eq!(names(&owner.unwrap()), ["late"]);
 }
@@ -112,34 +112,96 @@ fn foreign_sockets_of_different_age_share_their_walks_in_the_end() {
     let start = Instant::now();
     let mut attributor = world.attributor();
     let sockets = [socket(77), socket(88)];
-    // On its own the older one would be looked for at 0, 0.1, 0.4, 1.4, 4.4, 14.4, 24.4 s and so on.
+    // On its own the older one would be looked for at 0, 0.1, 0.4, 1.4, 4.4, 14.4 s and so on.
     for after in [0, 100, 400, 1_400, 4_400] {
         attributor.attribute(&sockets[..1], start + after * MS);
     }
-    // The younger one by five seconds uses up its quick looks; from then on, both are looked for together.
-    for after in [5_000, 5_100, 5_400, 6_400, 9_400, 14_400, 19_400] {
+    // The quick looks for the one that is five seconds younger are looks for both.
+    for after in [5_000, 5_100, 5_400, 6_400, 9_400] {
         attributor.attribute(&sockets, start + after * MS);
     }
     world.process(600, 1, "late", &[(3, 77), (4, 88)]);
 
-    let when_the_older_would = attributor.attribute(&sockets, start + 24_400 * MS);
-    let together = attributor.attribute(&sockets, start + 29_400 * MS);
+    let when_the_older_would = attributor.attribute(&sockets, start + 14_400 * MS);
+    let together = attributor.attribute(&sockets, start + 19_400 * MS);
 
     assert_eq!(when_the_older_would, [None, None]);
     assert!(together.iter().all(Option::is_some));
 }
 
 #[test]
-fn a_fork_after_listen_is_found_by_the_second_look() {
+fn a_late_holder_is_found_within_one_second_at_first_three_later_and_ten_for_ever() {
+    for (age, within) in [(0, 1), (4, 1), (30, 3), (59, 3), (120, 10), (100_000, 10)] {
+        let world = World::new();
+        let start = Instant::now();
+        world.process(200, 10, "master", &[(9, 77)]);
+        let mut attributor = world.attributor();
+        attributor.attribute(&[socket(77)], start);
+        attributor.attribute(&[socket(77)], start + 1000 * age * MS);
+
+        world.process(201, 11, "worker", &[(9, 77)]);
+        let before = attributor.attribute(&[socket(77)], start + (1000 * (age + within) - 1) * MS);
+        let in_time = attributor.attribute(&[socket(77)], start + 1000 * (age + within) * MS);
+
+        assert_eq!(names(before[0].as_ref().unwrap()), ["master"], "{age} s");
+        assert_eq!(
+            names(in_time[0].as_ref().unwrap()),
+            ["master", "worker"],
+            "{age} s"
+        );
+    }
+}
+
+#[test]
+fn where_one_holder_came_the_next_is_found_soon() {
     let world = World::new();
-    let start = Instant::now();
     world.process(200, 10, "master", &[(9, 77)]);
     let mut attributor = world.attributor();
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
 
-    attributor.attribute(&[socket(77)], start);
-    world.process(201, 11, "worker", &[(9, 77)]);
+    world.process(201, 11, "first", &[(9, 77)]);
+    attributor.attribute(&[socket(77)], calm + 10_000 * MS);
+    world.process(202, 12, "second", &[(9, 77)]);
     let owner = attributor
-        .attribute(&[socket(77)], start + SETTLE)
+        .attribute(&[socket(77)], calm + 11_000 * MS)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(names(&owner), ["master", "first", "second"]);
+}
+
+#[test]
+fn a_socket_that_only_a_manager_holds_is_looked_at_every_three_seconds() {
+    let world = World::new();
+    world.process(1, 1, "systemd", &[(30, 77)]);
+    world.process(900, 900, "systemd", &[(30, 88)]);
+    let sockets = [socket(77), socket(88)];
+    let mut attributor = world.attributor();
+    let start = Instant::now();
+    for after in [0, 100, 400, 1_400, 4_400, 100_000] {
+        attributor.attribute(&sockets, start + after * MS);
+    }
+
+    world.process(500, 1000, "sshd", &[(3, 77)]);
+    world.process(501, 1000, "podman", &[(3, 88)]);
+    let owners = attributor.attribute(&sockets, start + 103_000 * MS);
+
+    assert_eq!(names(owners[0].as_ref().unwrap()), ["sshd", "systemd"]);
+    assert_eq!(names(owners[1].as_ref().unwrap()), ["podman", "systemd"]);
+}
+
+#[test]
+fn a_lost_holder_is_looked_for_at_once() {
+    let world = World::new();
+    world.process(200, 10, "master", &[(9, 77)]);
+    world.process(201, 11, "worker", &[(9, 77)]);
+    let mut attributor = world.attributor();
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
+
+    world.end(201);
+    world.process(201, 11, "worker", &[(100, 77)]);
+    let owner = attributor
+        .attribute(&[socket(77)], calm + VERIFY)
         .remove(0)
         .unwrap();
 
@@ -149,15 +211,14 @@ fn a_fork_after_listen_is_found_by_the_second_look() {
 #[test]
 fn the_child_inherits_when_the_parent_dies() {
     let world = World::new();
-    let start = Instant::now();
     world.process(200, 10, "parent", &[(9, 77)]);
     let mut attributor = world.attributor();
-    settle(&mut attributor, &socket(77), start);
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
 
     world.process(201, 11, "child", &[(9, 77)]);
     world.end(200);
     let owner = attributor
-        .attribute(&[socket(77)], start + 10_000 * MS)
+        .attribute(&[socket(77)], calm + VERIFY)
         .remove(0)
         .unwrap();
 
@@ -167,14 +228,13 @@ fn the_child_inherits_when_the_parent_dies() {
 #[test]
 fn a_socket_nobody_here_holds_any_more_becomes_foreign() {
     let world = World::new();
-    let start = Instant::now();
     world.process(200, 10, "parent", &[(9, 77)]);
     let mut attributor = world.attributor();
-    settle(&mut attributor, &socket(77), start);
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
 
     world.end(200);
-    let within_a_second = attributor.attribute(&[socket(77)], start + 2500 * MS).remove(0);
-    let after = attributor.attribute(&[socket(77)], start + 3500 * MS).remove(0);
+    let within_a_second = attributor.attribute(&[socket(77)], calm + 500 * MS).remove(0);
+    let after = attributor.attribute(&[socket(77)], calm + VERIFY).remove(0);
 
     assert!(within_a_second.is_some());
     assert_eq!(after, None);
@@ -183,15 +243,14 @@ fn a_socket_nobody_here_holds_any_more_becomes_foreign() {
 #[test]
 fn a_reused_pid_never_keeps_the_old_owner() {
     let world = World::new();
-    let start = Instant::now();
     world.process(200, 10, "old", &[(9, 77)]);
     let mut attributor = world.attributor();
-    settle(&mut attributor, &socket(77), start);
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
 
     world.end(200);
     world.process(200, 5000, "new", &[(9, 77)]);
     let owner = attributor
-        .attribute(&[socket(77)], start + 9000 * MS)
+        .attribute(&[socket(77)], calm + VERIFY)
         .remove(0)
         .unwrap();
 
@@ -202,14 +261,13 @@ fn a_reused_pid_never_keeps_the_old_owner() {
 #[test]
 fn a_reused_descriptor_never_keeps_the_old_owner() {
     let world = World::new();
-    let start = Instant::now();
     world.process(300, 10, "closer", &[(9, 88)]);
     let mut attributor = world.attributor();
-    settle(&mut attributor, &socket(88), start);
+    let calm = settle(&mut attributor, &socket(88), Instant::now());
 
     world.end(300);
     world.process(300, 10, "closer", &[(9, 99)]);
-    let owner = attributor.attribute(&[socket(88)], start + 9000 * MS).remove(0);
+    let owner = attributor.attribute(&[socket(88)], calm + VERIFY).remove(0);
 
     assert_eq!(owner, None);
 }
@@ -249,15 +307,14 @@ fn a_reused_id_is_a_new_socket() {
 #[test]
 fn a_process_that_starts_another_program_goes_by_the_new_name() {
     let world = World::new();
-    let start = Instant::now();
     world.process(200, 10, "sh", &[(9, 77)]);
     let mut attributor = world.attributor();
-    settle(&mut attributor, &socket(77), start);
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
 
     world.end(200);
     world.process(200, 10, "node", &[(9, 77)]);
     let owner = attributor
-        .attribute(&[socket(77)], start + 9000 * MS)
+        .attribute(&[socket(77)], calm + VERIFY)
         .remove(0)
         .unwrap();
 
@@ -351,11 +408,13 @@ fn asked_at(looks: &[u32], last: u32, then: u32) -> bool {
     attributor.attribute(&[socket(77)], start + then * MS)[0].is_some()
 }
 
-/// Lets every planned look of an owned socket pass.
-fn settle(attributor: &mut Attributor, socket: &Socket, start: Instant) {
-    for after in [0, 1000, 2000] {
-        assert!(attributor.attribute(std::slice::from_ref(socket), start + after * MS)[0].is_some());
+/// Brings an owned socket to the age at which looks are rare; when the last one was.
+fn settle(attributor: &mut Attributor, socket: &Socket, start: Instant) -> Instant {
+    let calm = start + 120_000 * MS;
+    for now in [start, calm] {
+        assert!(attributor.attribute(std::slice::from_ref(socket), now)[0].is_some());
     }
+    calm
 }
 
 fn names(owner: &Owner) -> Vec<&str> {
@@ -443,3 +502,5 @@ impl World {
         fs::remove_dir_all(self.folder.path().join(format!("proc/{pid}"))).unwrap();
     }
 }
+
+mod real;

@@ -1,0 +1,249 @@
+//! Holders that come late, go, move and change their program, played by real processes. The time is made up, so that
+//! nobody waits for a look that is due in minutes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::process::{ChildStdin, ChildStdout};
+
+use super::*;
+use crate::labels::labels_of;
+use crate::listeners::{Scanner, SourceChoice};
+
+/// A server that does on its standard input's word what real ones do. Everything that it starts reads from a pipe whose
+/// other end it holds, so that all of it ends when it does. `sys.argv[1]` is a folder of programs that wait for the end
+/// of their input.
+const ACTOR: &str = r#"
+import os, socket, sys
+
+listener = socket.create_server(("127.0.0.1", 0))
+fd = listener.fileno()
+ready, told = os.pipe()
+asked, ask = os.pipe()
+service = None
+
+
+def say(word):
+    os.write(1, f"{word}\n".encode())
+
+
+def call_me(name):
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(name)
+
+
+def start(name):
+    os.set_inheritable(fd, True)
+    os.execv(f"{sys.argv[1]}/{name}", [name])
+
+
+def work():
+    call_me("worker")
+    os.write(told, b".")
+    os.read(asked, 1)
+    os.dup2(fd, 100)
+    os.close(fd)
+    os.write(told, b".")
+    os.close(ask)
+    os.read(asked, 1)
+
+
+say(listener.getsockname()[1])
+for line in iter(sys.stdin.readline, ""):
+    word, _, name = line.strip().partition(" ")
+    if word == "call":
+        call_me(name)
+    elif word == "become":
+        start(name)
+    elif word == "serve":
+        service = os.fork()
+        if service == 0:
+            os.dup2(asked, 0)
+            start(name)
+    elif word == "end":
+        os.kill(service, 9)
+        os.waitpid(service, 0)
+    elif word == "work":
+        if os.fork() == 0:
+            work()
+            os._exit(0)
+        os.read(ready, 1)
+    elif word == "move":
+        os.write(ask, b".")
+        os.read(ready, 1)
+    say(service)
+"#;
+
+#[test]
+fn a_child_that_starts_another_program_long_after_listen_is_labelled() {
+    for (age, within) in [(3, 1), (600, 10)] {
+        let mut stage = Stage::new();
+        let start = Instant::now();
+        stage.at(start);
+        stage.at(start + 1000 * age * MS);
+
+        stage.actor.start_service("secretdb");
+        let labels = stage.at(start + 1000 * (age + within) * MS);
+
+        assert!(labels.contains("process", "secretdb"), "{labels}");
+    }
+}
+
+#[test]
+fn the_labels_follow_a_service_that_comes_and_goes_under_its_managers_socket() {
+    let mut stage = Stage::new();
+    stage.actor.order("call systemd");
+    let start = Instant::now();
+    let alone = stage.at(start);
+
+    assert_eq!(processes(&alone), ["systemd"]);
+    for round in 1..=3 {
+        let round = start + 600_000 * round * MS;
+        stage.at(round);
+
+        stage.actor.start_service("secretdb");
+        let serving = stage.at(round + LENT);
+        stage.at(round + 300_000 * MS);
+        stage.actor.order("end");
+        let gone = stage.at(round + 300_000 * MS + VERIFY);
+
+        assert_eq!(processes(&serving), ["secretdb", "systemd"]);
+        assert_eq!(processes(&gone), ["systemd"]);
+    }
+}
+
+#[test]
+fn a_worker_that_moves_its_descriptor_stays_labelled_while_its_master_lives() {
+    let mut stage = Stage::new();
+    stage.actor.order("call master");
+    stage.actor.order("work");
+    let start = Instant::now();
+    stage.at(start);
+    let before = stage.at(start + 600_000 * MS);
+
+    stage.actor.order("move");
+    let after = stage.at(start + 600_000 * MS + VERIFY);
+
+    assert_eq!(processes(&before), ["master", "worker"]);
+    assert_eq!(processes(&after), ["master", "worker"]);
+}
+
+#[test]
+fn a_holder_that_becomes_another_program_goes_by_its_new_name_and_path() {
+    let mut stage = Stage::new();
+    let start = Instant::now();
+    stage.at(start);
+    let before = stage.at(start + 600_000 * MS);
+
+    stage.actor.send("become secretdb");
+    wait_until_called(stage.actor.pid(), "secretdb");
+    let after = stage.at(start + 600_000 * MS + VERIFY);
+
+    assert!(!before.contains("process", "secretdb"), "{before}");
+    assert_eq!(processes(&after), ["secretdb"]);
+    assert_ne!(before.get("exe"), after.get("exe"));
+}
+
+/// An actor and an attributor that looks at its listener only.
+struct Stage {
+    actor: Actor,
+    scanner: Scanner,
+    attributor: Attributor,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            actor: Actor::start(),
+            scanner: Scanner::open(SourceChoice::Auto).unwrap(),
+            attributor: Attributor::new().unwrap(),
+        }
+    }
+
+    /// The labels of the actor's listener at this moment.
+    fn at(&mut self, now: Instant) -> crate::labels::Labels {
+        let mut sockets = self.scanner.scan().unwrap();
+        sockets.retain(|socket| socket.address.port() == self.actor.port);
+        let owner = self.attributor.attribute(&sockets, now).remove(0);
+        labels_of(&sockets[0], owner.as_ref())
+    }
+}
+
+/// A running [`ACTOR`].
+struct Actor {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    port: u16,
+    _programs: TempDir,
+}
+
+impl Actor {
+    fn start() -> Self {
+        let programs = tempfile::tempdir().unwrap();
+        symlink("/bin/cat", programs.path().join("secretdb")).unwrap();
+        let mut child = Command::new("/usr/bin/python3")
+            .args(["-c", ACTOR])
+            .arg(programs.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut actor = Self {
+            orders: child.stdin.take().unwrap(),
+            answers: BufReader::new(child.stdout.take().unwrap()),
+            child,
+            port: 0,
+            _programs: programs,
+        };
+        actor.port = actor.answer().parse().unwrap();
+        actor
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn send(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").unwrap();
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Sends an order and waits until it is carried out.
+    fn order(&mut self, order: &str) -> String {
+        self.send(order);
+        self.answer()
+    }
+
+    fn start_service(&mut self, name: &str) {
+        let pid = self.order(&format!("serve {name}")).parse().unwrap();
+        wait_until_called(pid, name);
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_until_called(pid: u32, name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(format!("/proc/{pid}/comm"))
+        .unwrap()
+        .trim_end()
+        != name
+    {
+        assert!(Instant::now() < deadline, "{pid} did not become {name}");
+        std::thread::sleep(MS);
+    }
+}
+
+fn processes(labels: &crate::labels::Labels) -> Vec<&str> {
+    labels.values("process").collect()
+}
