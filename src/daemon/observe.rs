@@ -65,7 +65,7 @@ pub enum ObserveError {
     /// /proc is missing or closed to us.
     #[error("cannot open /proc")]
     Proc(#[source] io::Error),
-    /// No thread, or no file descriptor for its bell.
+    /// No thread.
     #[error("cannot start the thread that watches for listeners")]
     Thread(#[source] io::Error),
 }
@@ -73,7 +73,7 @@ pub enum ObserveError {
 /// A running observer. Dropping it stops it.
 #[derive(Debug)]
 pub struct Observer {
-    ringer: Ringer,
+    ringer: Option<Ringer>,
     observed: watch::Receiver<Observed>,
     pulse: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
@@ -98,7 +98,7 @@ impl Observer {
 
     fn start_with(eyes: Eyes, wake_up: WakeUp) -> Result<Self, ObserveError> {
         let attributor = Attributor::new().map_err(ObserveError::Proc)?;
-        let (ringer, bell) = bell().map_err(ObserveError::Thread)?;
+        let (ringer, bell) = bell();
         let (sender, observed) = watch::channel(Observed::default());
         let pulse = Arc::new(AtomicU64::new(0));
         let mut watch = Loop {
@@ -116,7 +116,7 @@ impl Observer {
             .spawn(move || watch.run())
             .map_err(ObserveError::Thread)?;
         Ok(Self {
-            ringer,
+            ringer: Some(ringer),
             observed,
             pulse,
             thread: Some(thread),
@@ -134,11 +134,6 @@ impl Observer {
         self.pulse.load(Ordering::Relaxed)
     }
 
-    /// A handle that asks for a scan now.
-    pub fn waker(&self) -> Ringer {
-        self.ringer.clone()
-    }
-
     /// Whether the thread still runs. It ends only when it is stopped, or by a defect.
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
@@ -150,7 +145,7 @@ impl Observer {
     }
 
     fn end(&mut self) {
-        self.ringer.stop();
+        self.ringer = None;
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread that watches for listeners had crashed");
         }

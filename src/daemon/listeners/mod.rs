@@ -10,9 +10,7 @@ mod wakeup;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
-use serde::Deserialize;
 use wslnet_protocol::Protocol;
 
 pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, bell};
@@ -81,34 +79,14 @@ impl fmt::Display for Source {
 }
 
 /// Which source the configuration asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceChoice {
     /// sock_diag, or procfs where the kernel has no sock_diag.
-    #[default]
     Auto,
     /// sock_diag, or an error.
     SockDiag,
     /// procfs.
     Procfs,
-}
-
-/// The text is not the name of a source.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown source {0:?}: use \"auto\", \"sock-diag\" or \"procfs\"")]
-pub struct UnknownSource(pub String);
-
-impl FromStr for SourceChoice {
-    type Err = UnknownSource;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "sock-diag" => Ok(Self::SockDiag),
-            "procfs" => Ok(Self::Procfs),
-            other => Err(UnknownSource(other.to_owned())),
-        }
-    }
 }
 
 /// No source of listening sockets could be opened.

@@ -97,21 +97,6 @@ fn scans_are_sorted_and_auto_prefers_sock_diag() {
 }
 
 #[test]
-fn names_of_sources_are_those_of_the_configuration() {
-    assert_eq!("auto".parse(), Ok(SourceChoice::Auto));
-    assert_eq!("sock-diag".parse(), Ok(SourceChoice::SockDiag));
-    assert_eq!("procfs".parse(), Ok(SourceChoice::Procfs));
-    assert_eq!(
-        "netlink".parse::<SourceChoice>(),
-        Err(UnknownSource("netlink".into()))
-    );
-    assert_eq!(
-        [Source::SockDiag, Source::Procfs].map(|source| source.to_string()),
-        ["sock-diag", "procfs"]
-    );
-}
-
-#[test]
 fn loopback_and_wildcard_see_through_v4_mapped_addresses() {
     let loopback = ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
     let wildcard = ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1"];

@@ -34,18 +34,6 @@ fn a_listener_appears_with_its_owner_and_goes() {
 }
 
 #[test]
-fn waking_scans_now() {
-    let observer = Observer::start(SourceChoice::Auto, NEVER).unwrap();
-    wait_for(&observer, |observed| observed.last.clone());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-
-    observer.waker().ring();
-
-    wait_for(&observer, |observed| find(observed, port).cloned());
-}
-
-#[test]
 fn nothing_is_published_while_nothing_changes_but_the_pulse_goes_on() {
     let source = Scripted::new(vec![socket(1)]);
     let observer = source.observe(OFTEN);
