@@ -9,6 +9,7 @@
 mod bench;
 
 mod address;
+mod ceiling;
 mod cli;
 mod distros;
 mod expose;

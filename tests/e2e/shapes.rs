@@ -1,6 +1,7 @@
 //! Listeners in odd shapes: groups, crowds, heirs, and names that mean harm.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use crate::bench::{A_SECOND, PYTHON, Rig, SOON, WINDOWS, World, check, eventually, guest, web};
 
@@ -186,4 +187,61 @@ fn a_listener_that_comes_back_is_exposed_again() {
         server.kill();
         rig.client.until_closed(SOON, WINDOWS, 8000);
     }
+}
+
+#[test]
+fn a_reuseport_group_outlives_its_first_member_and_can_still_be_cut() {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let member = "s = listener(8000, reuse_port=True)\nwhile True:\n  c, _ = s.accept()\n  c.sendall(str(os.getpid()).encode())\n";
+    let first = guest(&rig.distro.machine, "first", member);
+    let id = rig.distro.until_state(8000, "active")["id"].clone();
+    let _second = guest(&rig.distro.machine, "second", member);
+    eventually(SOON, || {
+        let seen = rig.distro.listeners(8000)?;
+        check(
+            seen.len() == 2 && seen.iter().all(|one| one["state"] == "active"),
+            || format!("{seen:?}"),
+        )
+    });
+    // Connections to both members; the kernel chooses.
+    let mut connections = Vec::new();
+    eventually(SOON, || {
+        let mut stream = rig
+            .client
+            .connect(WINDOWS, 8000)
+            .map_err(|error| error.to_string())?;
+        let mut pid = [0; 16];
+        let count = stream.read(&mut pid).map_err(|error| error.to_string())?;
+        connections.push((pid[..count].to_vec(), stream));
+        let members: std::collections::BTreeSet<_> = connections.iter().map(|(pid, _)| pid).collect();
+        check(members.len() == 2, || format!("{members:?}"))
+    });
+
+    first.kill();
+    eventually(SOON, || {
+        let seen = rig.distro.listeners(8000)?;
+        let alone = seen.len() == 1 && seen[0]["id"] != id && seen[0]["state"] == "active";
+        check(alone, || format!("{seen:?}"))
+    });
+    let living = |stream: &mut std::net::TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream
+            .read(&mut [0; 1])
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    let survivors = connections
+        .iter_mut()
+        .filter_map(|(_, stream)| living(stream).then_some(stream));
+    let mut survivors: Vec<_> = survivors.collect();
+    assert!(!survivors.is_empty(), "the second member's connections were cut");
+
+    rig.distro.reconfigure("opt-out = [\"port=8000\"]\n");
+    rig.client.until_closed(SOON, WINDOWS, 8000);
+    eventually(SOON, || {
+        let left = survivors.iter_mut().filter(|stream| living(stream)).count();
+        check(left == 0, || {
+            format!("{left} connections to a private service live on")
+        })
+    });
 }
