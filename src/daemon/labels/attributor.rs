@@ -6,7 +6,11 @@
 //! and go. Known holders are checked once a second, which costs a few reads each. Others are found only by looking
 //! through the whole of /proc, which is the dear part: at once for a new socket and for one that lost a holder, then
 //! ever more rarely (see [`Known::pause`]), and never less than every ten seconds. One walk answers for all sockets, so
-//! the next one waits for the most impatient socket only.
+//! the next one waits for the most impatient socket only. Sockets that still belong to nobody are then looked for in the
+//! threads of all processes, now and then: a thread may have descriptors of its own.
+//!
+//! What a look costs grows with the number of processes and their descriptors, about a microsecond each; no single
+//! process can hold it up for longer than it has descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Owner;
-use super::processes::{Holder, OpenProcess, Process, Processes, Walk};
+use super::processes::{Holder, OpenProcess, Process, Processes};
 use super::users::Users;
 use crate::listeners::Socket;
 
@@ -38,6 +42,10 @@ const OWNED: &Pauses = &[
 const LENT: Duration = Duration::from_secs(3);
 /// After that, for all others.
 const STEADY: Duration = Duration::from_secs(10);
+/// From this age on, a socket that no process holds is looked for in the threads too, at most once in [`STEADY`].
+const THREADS_FROM: Duration = Duration::from_millis(4400);
+/// The longer a look into the threads takes, the rarer it is: at most this part of the time.
+const THREADS_SHARE: u32 = 100;
 /// How often remembered holders are checked.
 const VERIFY: Duration = Duration::from_secs(1);
 
@@ -54,6 +62,8 @@ pub struct Attributor {
     known: BTreeMap<Key, Known>,
     verified: Option<Instant>,
     warned: bool,
+    /// When the threads may be looked through again; `None` before the first time.
+    threads_next: Option<Instant>,
 }
 
 /// What has to stay the same for an owner to stay the owner.
@@ -102,6 +112,7 @@ impl Attributor {
             known: BTreeMap::new(),
             verified: None,
             warned: false,
+            threads_next: None,
         })
     }
 
@@ -185,10 +196,39 @@ impl Attributor {
         }
         for (key, known) in &mut self.known {
             if let Ok(walk) = &found {
-                known.update(sorted_holders(walk, key.inode), now);
+                known.update(walk.holders_of(key.inode), now);
             }
             known.looked = Some(now);
         }
+        self.look_into_threads(now);
+    }
+
+    /// A second walk, for sockets that the first one has found nobody for.
+    fn look_into_threads(&mut self, now: Instant) {
+        let unclaimed = |key: &Key, known: &Known| key.inode != 0 && known.holders.is_empty();
+        let is_due = self.threads_next.is_none_or(|next| next <= now)
+            && self.known.iter().any(|(key, known)| {
+                unclaimed(key, known) && now.saturating_duration_since(known.since) >= THREADS_FROM
+            });
+        if !is_due {
+            return;
+        }
+        let wanted: BTreeSet<u64> = self
+            .known
+            .iter()
+            .filter(|(key, known)| unclaimed(key, known))
+            .map(|(key, _)| key.inode)
+            .collect();
+        let start = Instant::now();
+        // The walk before this one has told of its troubles already.
+        if let Ok(walk) = self.processes.threads_that_hold(&wanted) {
+            for (key, known) in &mut self.known {
+                if wanted.contains(&key.inode) {
+                    known.update(walk.holders_of(key.inode), now);
+                }
+            }
+        }
+        self.threads_next = Some(now + STEADY.max(start.elapsed() * THREADS_SHARE));
     }
 
     /// Sockets of processes that are hidden from us look foreign: that must not stay a riddle.
@@ -242,8 +282,18 @@ impl Known {
             .map_or(later, |(_, pause)| *pause)
     }
 
-    /// Takes over what a walk found. Where one holder came, others may follow.
-    fn update(&mut self, found: Vec<Holder>, now: Instant) {
+    /// Takes over what a walk found, oldest first, managers last. Where one holder came, others may follow. A thread with descriptors of its own, which
+    /// most walks do not see, stays a holder until it is seen to have let go.
+    fn update(&mut self, mut found: Vec<Holder>, now: Instant) {
+        let is_found = |holder: &Holder| found.iter().any(|other| identity(other) == identity(holder));
+        let threads: Vec<Holder> = self
+            .holders
+            .iter()
+            .filter(|holder| holder.is_by_thread() && !is_found(holder))
+            .cloned()
+            .collect();
+        found.extend(threads);
+        found.sort_by_key(|Holder { process, .. }| (is_manager(process), process.start_time, process.pid));
         if !found.iter().map(identity).eq(self.holders.iter().map(identity)) {
             self.since = now;
         }
@@ -259,13 +309,6 @@ fn identity(holder: &Holder) -> (i32, u64) {
 /// and the order of holders hang on this, so it does not matter that a program can call itself what it likes.
 fn is_manager(process: &Process) -> bool {
     process.pid == INIT || process.name == USER_MANAGER
-}
-
-/// Oldest first, managers last.
-fn sorted_holders(walk: &Walk, inode: u64) -> Vec<Holder> {
-    let mut holders = walk.holders.get(&inode).cloned().unwrap_or_default();
-    holders.sort_by_key(|Holder { process, .. }| (is_manager(process), process.start_time, process.pid));
-    holders
 }
 
 #[cfg(test)]

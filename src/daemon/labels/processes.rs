@@ -48,6 +48,13 @@ pub(super) struct Holder {
     pub(super) link: String,
 }
 
+impl Holder {
+    /// Whether it is not the process's first thread through which the socket was found.
+    pub(super) fn is_by_thread(&self) -> bool {
+        self.link.starts_with("task/")
+    }
+}
+
 /// What one walk through /proc found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -55,6 +62,12 @@ pub(super) struct Walk {
     pub(super) holders: BTreeMap<u64, Vec<Holder>>,
     /// How many processes could not be looked into although they were there. Their sockets look foreign.
     pub(super) hidden: usize,
+}
+
+impl Walk {
+    pub(super) fn holders_of(&self, inode: u64) -> Vec<Holder> {
+        self.holders.get(&inode).cloned().unwrap_or_default()
+    }
 }
 
 /// The processes below one /proc.
@@ -77,6 +90,23 @@ impl Processes {
     /// # Errors
     /// When /proc itself cannot be listed. Processes that end, or that we may not look into, are skipped.
     pub(super) fn holders_of(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
+        self.walk(|process, links| process.links_to(wanted, links))
+    }
+
+    /// Looks through the file descriptors of all threads but the first of each process. Nearly all threads share those
+    /// of the first one, so this costs many times as much as [`Self::holders_of`] and nearly always finds nothing new:
+    /// it is for sockets of threads that have descriptors of their own (CLONE_FILES undone by unshare).
+    ///
+    /// # Errors
+    /// As for [`Self::holders_of`].
+    pub(super) fn threads_that_hold(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
+        self.walk(|process, links| process.links_of_threads(wanted, links))
+    }
+
+    fn walk(
+        &self,
+        look: impl Fn(&OpenProcess, &mut BTreeMap<u64, String>) -> nix::Result<()>,
+    ) -> io::Result<Walk> {
         let mut walk = Walk::default();
         for entry in Dir::openat(&self.proc, ".", FOLDER, Mode::empty())? {
             let entry = entry?;
@@ -87,10 +117,7 @@ impl Processes {
                 continue;
             };
             let mut links = BTreeMap::new();
-            if open
-                .links_to(wanted, &mut links)
-                .is_err_and(|errno| !is_gone(errno))
-            {
+            if look(&open, &mut links).is_err_and(|errno| !is_gone(errno)) {
                 walk.hidden += 1;
             }
             if links.is_empty() {
@@ -155,17 +182,34 @@ impl OpenProcess {
             return Ok(());
         }
         // When the first thread has ended, /proc/PID/fd is empty while the other threads keep the files open.
-        let mut tasks = Dir::openat(&self.folder, "task", FOLDER, Mode::empty())?;
-        let threads = tasks
-            .iter()
-            .flatten()
-            .filter_map(|entry| number(entry.file_name()));
-        for thread in threads.filter(|thread| *thread != self.pid) {
+        for thread in self.other_threads()? {
             if self.links_below(&format!("task/{thread}/fd"), wanted, links)? > 0 {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Adds the first link of any thread but the first to each wanted socket.
+    fn links_of_threads(&self, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> nix::Result<()> {
+        for thread in self.other_threads()? {
+            match self.links_below(&format!("task/{thread}/fd"), wanted, links) {
+                Ok(_) => {}
+                Err(errno) if is_gone(errno) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn other_threads(&self) -> nix::Result<Vec<i32>> {
+        let mut tasks = Dir::openat(&self.folder, "task", FOLDER, Mode::empty())?;
+        Ok(tasks
+            .iter()
+            .flatten()
+            .filter_map(|entry| number(entry.file_name()))
+            .filter(|thread| *thread != self.pid)
+            .collect())
     }
 
     /// Adds the wanted links of one folder; how many descriptors the folder has. A descriptor that was closed in

@@ -342,9 +342,7 @@ fn hostile_names_and_deleted_programs_come_out_clean() {
 fn threads_are_asked_when_the_first_one_has_ended() {
     let world = World::new();
     world.process(200, 10, "threads", &[]);
-    let fds = world.folder.path().join("proc/200/task/205/fd");
-    fs::create_dir_all(&fds).unwrap();
-    symlink("socket:[77]", fds.join("4")).unwrap();
+    world.thread(200, 205, &[(4, 77)]);
     let mut attributor = world.attributor();
 
     let first = attributor
@@ -358,6 +356,55 @@ fn threads_are_asked_when_the_first_one_has_ended() {
 
     assert_eq!(names(&first), ["threads"]);
     assert_eq!(first, verified);
+}
+
+#[test]
+fn a_thread_with_descriptors_of_its_own_is_found_by_a_slow_look_and_kept() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "threads", &[(3, 5)]);
+    world.thread(200, 205, &[(3, 5), (4, 77)]);
+    let mut attributor = world.attributor();
+    for after in [0, 100, 400] {
+        assert_eq!(attributor.attribute(&[socket(77)], start + after * MS), [None]);
+    }
+
+    let found = attributor.attribute(&[socket(77)], start + 4_400 * MS).remove(0);
+    let kept = attributor
+        .attribute(&[socket(77)], start + 100_000 * MS)
+        .remove(0);
+    world.process(300, 20, "child", &[(4, 77)]);
+    let with_a_child = attributor
+        .attribute(&[socket(77)], start + 200_000 * MS)
+        .remove(0);
+    world.end(200);
+    let ended = attributor
+        .attribute(&[socket(77)], start + 300_000 * MS)
+        .remove(0);
+
+    assert_eq!(names(&found.unwrap()), ["threads"]);
+    assert_eq!(names(&kept.unwrap()), ["threads"]);
+    assert_eq!(names(&with_a_child.unwrap()), ["threads", "child"]);
+    assert_eq!(names(&ended.unwrap()), ["child"]);
+}
+
+#[test]
+fn threads_are_not_looked_into_more_often_than_every_ten_seconds() {
+    let world = World::new();
+    let start = Instant::now();
+    world.process(200, 10, "threads", &[(3, 5)]);
+    let mut attributor = world.attributor();
+    let mut sockets = vec![socket(77)];
+    attributor.attribute(&sockets, start);
+    attributor.attribute(&sockets, start + 5_000 * MS);
+
+    world.thread(200, 205, &[(4, 77)]);
+    sockets.push(socket(88));
+    let too_soon = attributor.attribute(&sockets, start + 14_900 * MS).remove(0);
+    let due = attributor.attribute(&sockets, start + 15_000 * MS).remove(0);
+
+    assert_eq!(too_soon, None);
+    assert!(due.is_some());
 }
 
 #[test]
@@ -489,6 +536,14 @@ impl World {
         self.program(pid, &format!("/usr/bin/{name}"));
         for (fd, inode) in sockets {
             symlink(format!("socket:[{inode}]"), folder.join(format!("fd/{fd}"))).unwrap();
+        }
+    }
+
+    fn thread(&self, pid: i32, thread: i32, sockets: &[(i32, u64)]) {
+        let fds = self.folder.path().join(format!("proc/{pid}/task/{thread}/fd"));
+        fs::create_dir_all(&fds).unwrap();
+        for (fd, inode) in sockets {
+            symlink(format!("socket:[{inode}]"), fds.join(fd.to_string())).unwrap();
         }
     }
 

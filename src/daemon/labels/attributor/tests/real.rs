@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::process::{ChildStdin, ChildStdout};
+use std::thread;
 
 use super::*;
 use crate::labels::labels_of;
@@ -71,6 +72,26 @@ for line in iter(sys.stdin.readline, ""):
         os.write(ask, b".")
         os.read(ready, 1)
     say(service)
+"#;
+
+/// A server whose listener is among the descriptors of its second thread only.
+const THREAD: &str = r#"
+import ctypes, os, socket, sys, threading
+
+
+def serve():
+    # CLONE_FILES
+    assert ctypes.CDLL(None).unshare(0x400) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    os.write(1, f"{listener.getsockname()[1]}\n".encode())
+    threading.Event().wait()
+
+
+threading.Thread(target=serve, daemon=True).start()
+for line in iter(sys.stdin.readline, ""):
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(line.strip().removeprefix("call "))
+    os.write(1, b".\n")
 "#;
 
 #[test]
@@ -143,6 +164,21 @@ fn a_holder_that_becomes_another_program_goes_by_its_new_name_and_path() {
     assert_ne!(before.get("exe"), after.get("exe"));
 }
 
+#[test]
+fn a_thread_with_descriptors_of_its_own_is_labelled() {
+    let mut stage = Stage::of(Actor::start(THREAD));
+    stage.actor.order("call secretdb");
+    let start = Instant::now();
+
+    let first = stage.at(start);
+    let later = stage.at(start + 5000 * MS);
+    let kept = stage.at(start + 600_000 * MS);
+
+    assert!(processes(&first).is_empty(), "{first}");
+    assert_eq!(processes(&later), ["secretdb"]);
+    assert_eq!(processes(&kept), ["secretdb"]);
+}
+
 /// An actor and an attributor that looks at its listener only.
 struct Stage {
     actor: Actor,
@@ -152,8 +188,12 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::of(Actor::start(ACTOR))
+    }
+
+    fn of(actor: Actor) -> Self {
         Self {
-            actor: Actor::start(),
+            actor,
             scanner: Scanner::open(SourceChoice::Auto).unwrap(),
             attributor: Attributor::new().unwrap(),
         }
@@ -168,7 +208,7 @@ impl Stage {
     }
 }
 
-/// A running [`ACTOR`].
+/// A running [`ACTOR`] or [`THREAD`].
 struct Actor {
     child: Child,
     orders: ChildStdin,
@@ -178,11 +218,11 @@ struct Actor {
 }
 
 impl Actor {
-    fn start() -> Self {
+    fn start(script: &str) -> Self {
         let programs = tempfile::tempdir().unwrap();
         symlink("/bin/cat", programs.path().join("secretdb")).unwrap();
         let mut child = Command::new("/usr/bin/python3")
-            .args(["-c", ACTOR])
+            .args(["-c", script])
             .arg(programs.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -240,7 +280,7 @@ fn wait_until_called(pid: u32, name: &str) {
         != name
     {
         assert!(Instant::now() < deadline, "{pid} did not become {name}");
-        std::thread::sleep(MS);
+        thread::sleep(MS);
     }
 }
 
