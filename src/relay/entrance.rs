@@ -37,3 +37,33 @@ impl Entrance {
         self.presence.closed().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cut_entrance_is_deserted_when_the_last_visit_is_over() {
+        let entrance = Entrance::default();
+        let (one, other) = (entrance.visit(), entrance.visit());
+
+        entrance.cut();
+
+        assert!(one.cut.is_cancelled() && other.cut.is_cancelled());
+        drop(one);
+        assert!(!is_deserted(&entrance).await);
+        drop(other);
+        assert!(is_deserted(&entrance).await);
+        assert!(entrance.visit().cut.is_cancelled(), "who comes late is cut too");
+    }
+
+    async fn is_deserted(entrance: &Entrance) -> bool {
+        tokio::select! {
+            biased;
+            () = entrance.deserted() => true,
+            () = ready(()) => false,
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 
@@ -24,7 +25,9 @@ async fn an_attempt_that_times_out_is_made_again_until_the_queue_has_room() {
     let (dialled, ()) = tokio::join!(
         dial_from(impatient(&made), target.address, &gate, LONG, &outbound),
         async {
+            let start = Instant::now();
             while made.get() < 3 {
+                assert!(start.elapsed() < LONG, "it was to be tried again");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             target.drain();
