@@ -1,15 +1,16 @@
-//! Serves the command line of the same program: status, list, explain, reload. Reading is for every user of the
-//! distro, as the same facts can be read from /proc; what changes something is for root and the daemon's own user.
+//! Serves the command line of the same program: status, list, explain, reload. Reading is for every user of the distro,
+//! but no answer tells a user more of other users' processes than /proc does (the daemon itself may look into all of
+//! them; see [`Reader`]). What changes something is for root and the daemon's own user.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use wslnet_console::control::{Answer, Connection, Listener};
+use wslnet_console::control::{Answer, Connection, Listener, Peer};
 
 use crate::picture::Picture;
-use crate::report;
+use crate::report::{self, Reader};
 
 /// The name of the control endpoint.
 pub const NAME: &str = "wslnetd";
@@ -77,6 +78,7 @@ async fn answer(
     reload: mpsc::Sender<ReloadRequest>,
 ) {
     let ask = connection.request::<Ask>().await;
+    let reader = reader(connection.peer());
     let sent = match ask {
         Err(error) => connection.answer(&Answer::<()>::Failed(error.to_string())).await,
         Ok(Ask::Status) => {
@@ -84,11 +86,11 @@ async fn answer(
             connection.answer(&Answer::Done(status)).await
         }
         Ok(Ask::List { all }) => {
-            let rows = report::rows(&picture.borrow(), all);
+            let rows = report::rows(&picture.borrow(), all, reader);
             connection.answer(&Answer::Done(rows)).await
         }
         Ok(Ask::Explain { port }) => {
-            let walk = report::explain(&picture.borrow(), port);
+            let walk = report::explain(&picture.borrow(), port, reader);
             connection.answer(&Answer::Done(walk)).await
         }
         Ok(Ask::Reload) if !connection.peer().privileged => {
@@ -99,6 +101,14 @@ async fn answer(
     };
     if let Err(error) = sent {
         tracing::debug!(%error, "a command went away before its answer");
+    }
+}
+
+fn reader(peer: Peer) -> Reader {
+    if peer.privileged {
+        Reader::Privileged
+    } else {
+        Reader::User(peer.uid)
     }
 }
 

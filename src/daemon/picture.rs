@@ -1,8 +1,10 @@
 //! Everything that the daemon knows at one moment, joined into one value. Pure: the set that is pushed, the status line,
 //! `list` and `explain` are all made from it, so they cannot disagree.
 
+mod pushed;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use wslnet_console::text::clean;
@@ -12,8 +14,10 @@ use crate::damper::Held;
 use crate::labels::Labels;
 use crate::network::{NetworkMode, NetworkView};
 use crate::observe::{Listener, Observed};
-use crate::policy::{Decided, Outcome, Policy, Port, Surroundings, Verdict, Wanted, wanted};
+use crate::policy::{Decided, DecidedBy, Outcome, Policy, Port, Surroundings, Verdict, Wanted, wanted};
 use crate::push::CompanionView;
+
+pub use pushed::Pushed;
 
 /// Labels that say who is behind a port; the others are in the forward already.
 const DISPLAYED: [&str; 3] = ["process", "user", "exe"];
@@ -79,6 +83,9 @@ pub struct Entry {
     pub verdict: Verdict,
     /// What is asked of Windows on its behalf.
     pub asked: Asked,
+    /// The forward by which its port is shared all the same: that of the IPv4 half of a pair of sockets, of which this
+    /// is the IPv6 half. Windows speaks IPv4 with the VM, so this half withholds nothing from anybody.
+    pub twin: Option<ForwardId>,
 }
 
 /// What is asked of Windows on behalf of a listener.
@@ -96,11 +103,8 @@ pub enum Asked {
         /// Why, and for how long.
         reason: String,
     },
-    /// Nothing, as Windows grants no more forwards.
-    OverLimit {
-        /// How many it grants.
-        limit: usize,
-    },
+    /// Nothing, as one request carries no more forwards. How many Windows grants, it says itself.
+    OverLimit,
 }
 
 impl Entry {
@@ -138,7 +142,7 @@ impl Picture {
             verdict,
         });
         let ports = wanted(&decided.collect::<Vec<_>>(), &surroundings);
-        let granted = granted(&ports, inputs.held, inputs.companion.max_forwards);
+        let granted = granted(&ports, inputs.held);
         let ports = ports
             .iter()
             .map(|port| (port.port, port))
@@ -151,49 +155,38 @@ impl Picture {
                 listener: listener.clone(),
                 verdict,
                 asked,
+                twin: None,
             }
         });
+        let mut entries = entries.collect::<Vec<_>>();
+        pair(&mut entries);
         Self {
             mode: inputs.mode.clone(),
             vm_address: inputs.network.vm_address().map(IpAddr::from),
             companion: inputs.companion.clone(),
-            entries: entries.collect(),
+            entries,
             source: inputs.observed.last.as_ref().map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),
             config_error: inputs.config_error.map(str::to_owned),
         }
     }
 
-    /// The set to push; `None` while nothing is known about listeners. `pushed` are the forwards that were asked for
-    /// before: those whose listener lives on and is private now are revoked.
-    pub fn set(&self, pushed: &BTreeSet<ForwardId>) -> Option<ForwardSet> {
+    /// The set to push; `None` while nothing is known about listeners.
+    pub fn set(&self, pushed: &Pushed) -> Option<ForwardSet> {
         self.source.as_ref()?;
         let mut forwards = BTreeMap::new();
-        let mut revoked = BTreeSet::new();
         for entry in &self.entries {
-            match &entry.asked {
-                Asked::Forward(wanted) => {
-                    let forward = forwards
-                        .entry(wanted.listen_port)
-                        .or_insert_with(|| forward(entry, wanted));
-                    add_labels(&mut forward.labels, &entry.listener.labels);
-                }
-                Asked::Nothing { .. } => {
-                    revoked.insert(ForwardId(entry.listener.socket.id()));
-                }
-                Asked::Waits { .. } | Asked::OverLimit { .. } => {}
+            if let Asked::Forward(wanted) = &entry.asked {
+                let forward = forwards
+                    .entry(wanted.listen_port)
+                    .or_insert_with(|| forward(entry, wanted));
+                add_labels(&mut forward.labels, &entry.listener.labels);
             }
         }
         let mut forwards = forwards.into_values().collect::<Vec<_>>();
         shorten(&mut forwards);
-        for forward in &forwards {
-            revoked.remove(&forward.id);
-        }
-        let revoked = revoked
-            .intersection(pushed)
-            .copied()
-            .take(limits::FORWARDS_IN_SET)
-            .collect();
+        let ids = forwards.iter().map(|forward| (forward.port, forward.id));
+        let revoked = pushed.revoked(self, &ids.collect());
         Some(ForwardSet { forwards, revoked })
     }
 }
@@ -204,22 +197,73 @@ fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
         (None, Some(address)) => address.is_ipv6(),
         (None, None) => false,
     };
-    let mut surroundings = Surroundings::new(inputs.network, inputs.mode.mode.clone(), peer_is_v6);
-    // What Windows dials is the VM's own address, wherever the default route points.
-    surroundings.vm_addresses.extend(inputs.companion.peer);
-    surroundings
+    let surroundings = Surroundings::new(inputs.network, inputs.mode.mode.clone(), peer_is_v6);
+    match inputs.companion.peer {
+        Some(peer) => surroundings.dialled_at(peer),
+        None => surroundings,
+    }
 }
 
-/// The ports that may be asked for now: not flapping, and as many as Windows grants, the lowest first.
-fn granted(ports: &[Port], held: &Held, limit: usize) -> BTreeSet<u16> {
+/// The ports that may be asked for now: not flapping, and as many as fit into one set, the lowest first.
+fn granted(ports: &[Port], held: &Held) -> BTreeSet<u16> {
     let wanted = ports
         .iter()
         .filter(|port| matches!(port.outcome, Outcome::Wanted(_)));
     wanted
         .map(|port| port.port)
         .filter(|port| !held.until.contains_key(port))
-        .take(limit)
+        .take(limits::FORWARDS_IN_SET)
         .collect()
+}
+
+/// Finds the IPv6 halves of programs that open a socket for each family, and says by what they are shared.
+fn pair(entries: &mut [Entry]) {
+    let mut v4_halves = BTreeMap::new();
+    let mut v6_halves = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let socket = &entry.listener.socket;
+        match &entry.asked {
+            Asked::Forward(wanted) if socket.address.ip() == Ipv4Addr::UNSPECIFIED => {
+                v4_halves.insert(socket.address.port(), (index, ForwardId(wanted.id)));
+            }
+            // Not if it is withheld for another reason, such as an opt-out.
+            Asked::Nothing { .. }
+                if socket.is_wildcard()
+                    && socket.v6only == Some(true)
+                    && *entry.verdict.decided_by() == DecidedBy::Binding =>
+            {
+                v6_halves.push((socket.address.port(), index));
+            }
+            Asked::Forward(_) | Asked::Nothing { .. } | Asked::Waits { .. } | Asked::OverLimit => {}
+        }
+    }
+    for (port, index) in v6_halves {
+        let Some((other, id)) = v4_halves.get(&port) else {
+            continue;
+        };
+        if have_one_owner(&entries[index].listener, &entries[*other].listener) {
+            let shared_by = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            let reason = format!("IPv6 only; the port is shared through {shared_by}");
+            let half = &mut entries[index];
+            half.twin = Some(*id);
+            half.asked = Asked::Nothing {
+                reason: reason.clone(),
+            };
+            half.verdict = Verdict::Withhold {
+                reason,
+                decided_by: DecidedBy::Binding,
+            };
+        }
+    }
+}
+
+/// Whether some process holds both.
+fn have_one_owner(one: &Listener, other: &Listener) -> bool {
+    let holders = |listener: &Listener| {
+        let holders = listener.owner.iter().flat_map(|owner| &owner.holders);
+        holders.map(|holder| holder.pid).collect::<BTreeSet<_>>()
+    };
+    !holders(one).is_disjoint(&holders(other))
 }
 
 fn asked(
@@ -248,9 +292,7 @@ fn asked(
                     reason: format!("it keeps coming and going; it is shared if it stays for {seconds} s"),
                 }
             }
-            None => Asked::OverLimit {
-                limit: inputs.companion.max_forwards,
-            },
+            None => Asked::OverLimit,
         },
         None => Asked::Nothing {
             reason: "what Windows dials meets another socket of this port".to_owned(),

@@ -29,9 +29,11 @@ pub struct Policy {
 pub struct Surroundings {
     /// How WSL connects the VM to the network.
     pub mode: NetworkMode,
-    /// The addresses of the interface of the default route: where the companion dials the VM.
+    /// Where the companion dials the VM: the address from which the session comes. While there is no session, the
+    /// addresses by which the network of the default gateway may know the VM.
     pub vm_addresses: BTreeSet<IpAddr>,
-    /// The interface of the default route: index and name.
+    /// The interface by which Windows comes in: index and name. The one of the default route, unless the session comes
+    /// from an address of another.
     pub default_interface: Option<(u32, String)>,
     /// The names of all interfaces, by index.
     pub interfaces: BTreeMap<u32, String>,
@@ -164,7 +166,8 @@ impl Verdict {
 }
 
 impl Surroundings {
-    /// The surroundings as the kernel describes them. `peer_is_v6` says how the companion is reached.
+    /// The surroundings as the kernel describes them, while there is no session. `peer_is_v6` says how the companion is
+    /// reached.
     #[must_use]
     pub fn new(view: &NetworkView, mode: NetworkMode, peer_is_v6: bool) -> Self {
         let index = if peer_is_v6 {
@@ -173,6 +176,16 @@ impl Surroundings {
             view.default_gateway_v4.map(|(_, index)| index)
         };
         let default = index.and_then(|index| view.interfaces.get(&index).map(|iface| (index, iface)));
+        let vm_addresses = if peer_is_v6 {
+            // A gateway is usually known by its link-local address, which does not tell which of ours it will see.
+            let addresses = default.iter().flat_map(|(_, iface)| &iface.addresses);
+            addresses
+                .map(|(address, _)| *address)
+                .filter(IpAddr::is_ipv6)
+                .collect()
+        } else {
+            view.vm_address().map(IpAddr::V4).into_iter().collect()
+        };
         let addresses = view.interfaces.values().flat_map(|iface| {
             iface
                 .addresses
@@ -181,10 +194,7 @@ impl Surroundings {
         });
         Self {
             mode,
-            vm_addresses: default
-                .iter()
-                .flat_map(|(_, iface)| iface.addresses.iter().map(|(address, _)| *address))
-                .collect(),
+            vm_addresses,
             default_interface: default.map(|(index, iface)| (index, iface.name.clone())),
             interfaces: view
                 .interfaces
@@ -194,6 +204,20 @@ impl Surroundings {
             addresses: addresses.collect(),
             peer_is_v6,
         }
+    }
+
+    /// The same with a session that comes from `peer`: the companion dials that address and no other.
+    #[must_use]
+    pub fn dialled_at(mut self, peer: IpAddr) -> Self {
+        let peer = peer.to_canonical();
+        self.vm_addresses = BTreeSet::from([peer]);
+        self.peer_is_v6 = peer.is_ipv6();
+        if let Some(name) = self.addresses.get(&peer)
+            && let Some((index, name)) = self.interfaces.iter().find(|(_, other)| *other == name)
+        {
+            self.default_interface = Some((*index, name.clone()));
+        }
+        self
     }
 
     /// How a dial to the VM's address meets the socket, or why none does.
@@ -208,6 +232,15 @@ impl Surroundings {
         if socket.is_loopback() {
             return Err(loopback_reason(socket));
         }
+        if self.peer_is_v6 && !takes_v6(socket) {
+            return Err("listens on IPv4 only, and the companion is reached by IPv6".to_owned());
+        }
+        if !self.peer_is_v6 && !takes_v4(socket) {
+            return Err(
+                "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it"
+                    .to_owned(),
+            );
+        }
         let address = socket.canonical_ip();
         let bind = if socket.is_wildcard() {
             Bind::Wildcard
@@ -220,18 +253,9 @@ impl Surroundings {
             );
             return Err(format!(
                 "bound to {address}, {of}, and Windows reaches this VM by {}; bind to 0.0.0.0 to share it",
-                self.default_name()
+                self.dialled()
             ));
         };
-        if self.peer_is_v6 && !takes_v6(socket) {
-            return Err("listens on IPv4 only, and the companion is reached by IPv6".to_owned());
-        }
-        if !self.peer_is_v6 && !takes_v4(socket) {
-            return Err(
-                "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it"
-                    .to_owned(),
-            );
-        }
         Ok(bind)
     }
 
@@ -245,6 +269,20 @@ impl Surroundings {
         self.interfaces
             .get(&index)
             .map_or_else(|| format!("number {index}"), Clone::clone)
+    }
+
+    /// The addresses that Windows dials, for people.
+    fn dialled(&self) -> String {
+        let addresses = self
+            .vm_addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        if addresses.is_empty() {
+            self.default_name().to_owned()
+        } else {
+            addresses.join(" or ")
+        }
     }
 
     fn default_name(&self) -> &str {

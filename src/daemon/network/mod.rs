@@ -9,7 +9,7 @@ mod watcher;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use self::mode::{Detected, ModeError, NetworkMode, Probe, detect};
+pub use self::mode::{Detected, Detection, Inquiry, ModeError, NetworkMode, NotConfigured, Probe, detect};
 pub use self::watcher::{WatchError, Watcher};
 
 /// One network interface.
@@ -17,8 +17,6 @@ pub use self::watcher::{WatchError, Watcher};
 pub struct Iface {
     /// Its name, for example `eth0`.
     pub name: String,
-    /// Whether it is switched on (IFF_UP); not whether a cable is in.
-    pub up: bool,
     /// Its addresses with the lengths of their prefixes, in the kernel's order: primary ones come first.
     pub addresses: Vec<(IpAddr, u8)>,
 }
@@ -110,7 +108,6 @@ mod tests {
         });
         let eth0 = Iface {
             name: "eth0".into(),
-            up: true,
             addresses: addresses.collect(),
         };
         NetworkView {

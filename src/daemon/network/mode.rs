@@ -1,20 +1,29 @@
 //! Which networking mode WSL runs this VM in.
 //!
 //! The mode decides what is right to do, so it is asked of WSL and never guessed. It is fixed for the life of the VM:
-//! asking once at start is enough.
+//! a clear answer is asked for once. WSL may take its time, so looking around ([`detect`]) and asking it ([`Inquiry`])
+//! are two steps, and only the second blocks.
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wslnet_console::text::clean;
+
 /// The longest answer that is accepted from wslinfo, in bytes. A mode is one word.
 const ANSWER_LIMIT: u64 = 256;
+/// How much of what wslinfo complains about is read, in bytes.
+const COMPLAINT_LIMIT: u64 = 4096;
+/// How much of that is shown, in characters.
+const COMPLAINT_CHARS: usize = 200;
+/// How long to wait for complaints after the program's end; something else may still hold its stderr open.
+const COMPLAINT_TIME: Duration = Duration::from_millis(100);
 
 /// How WSL connects the VM to the network (`networkingMode` in `.wslconfig`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +86,25 @@ pub struct Detected {
     pub ignored: Option<String>,
 }
 
-/// The mode is not known.
+/// What can be known of the mode without waiting for anybody.
+#[derive(Clone, Debug)]
+pub enum Detection {
+    /// The mode.
+    Known(Detected),
+    /// Only WSL knows it.
+    Ask(Inquiry),
+}
+
+/// Not WSL, so nobody can be asked, and the configuration names no mode.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this is not WSL, so the networking mode is not known: set network-mode = \"nat\" in the configuration"
+)]
+pub struct NotConfigured;
+
+/// WSL gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ModeError {
-    /// Not WSL, so nobody can be asked.
-    #[error(
-        "this is not WSL, so the networking mode is not known: set network-mode = \"nat\" in the configuration"
-    )]
-    NotConfigured,
-    /// The configured value means nothing.
-    #[error(
-        "network-mode = {0:?} is not a networking mode: use \"nat\", \"mirrored\", \"virtioproxy\", \"bridged\" or \"none\""
-    )]
-    BadConfiguration(String),
     /// wslinfo could not be started or read.
     #[error("cannot run {} --networking-mode", .program.display())]
     Run {
@@ -99,20 +114,24 @@ pub enum ModeError {
         source: io::Error,
     },
     /// wslinfo did not answer in time and was killed.
-    #[error("{} --networking-mode did not answer within {limit:?}", .program.display())]
+    #[error("{} --networking-mode did not answer within {limit:?}{}", .program.display(), after(.complaint))]
     TimedOut {
         /// The program.
         program: PathBuf,
         /// How long it had.
         limit: Duration,
+        /// The last line of its stderr, safe to show; may be empty.
+        complaint: String,
     },
     /// wslinfo said that it failed.
-    #[error("{} --networking-mode failed: {status}", .program.display())]
+    #[error("{} --networking-mode failed: {status}{}", .program.display(), after(.complaint))]
     Failed {
         /// The program.
         program: PathBuf,
         /// How it ended.
         status: ExitStatus,
+        /// The last line of its stderr, safe to show; may be empty.
+        complaint: String,
     },
     /// The answer is not one short word.
     #[error("{} --networking-mode gave an answer that is not a mode", .program.display())]
@@ -146,13 +165,12 @@ impl Default for Probe {
     }
 }
 
-/// Finds out the mode of this machine. `configured` is the value of `network-mode`; under WSL it is ignored.
-///
-/// Blocks, at most for five seconds.
+/// Finds out the mode of this machine, as far as that needs no waiting. `configured` is the value of `network-mode`;
+/// under WSL it is ignored.
 ///
 /// # Errors
-/// Outside WSL when nothing (valid) is configured; under WSL when wslinfo is there but gives no answer.
-pub fn detect(configured: Option<&str>) -> Result<Detected, ModeError> {
+/// Outside WSL when nothing is configured.
+pub fn detect(configured: Option<&str>) -> Result<Detection, NotConfigured> {
     Probe::default().detect(configured)
 }
 
@@ -161,26 +179,31 @@ impl Probe {
     ///
     /// # Errors
     /// As [`detect`].
-    pub fn detect(&self, configured: Option<&str>) -> Result<Detected, ModeError> {
+    pub fn detect(&self, configured: Option<&str>) -> Result<Detection, NotConfigured> {
         if !self.is_wsl() {
-            return by_configuration(configured);
+            let Ok(mode) = configured.ok_or(NotConfigured)?.parse();
+            let source = "network-mode in the configuration".to_owned();
+            return Ok(Detection::Known(Detected {
+                mode,
+                source,
+                ignored: None,
+            }));
         }
         let ignored = configured.map(str::to_owned);
         let Some(wslinfo) = self.wslinfo.iter().find(|path| path.exists()) else {
             // WSL versions without wslinfo know no other mode.
             let source = "no wslinfo, so this WSL is older than the other modes".to_owned();
-            return Ok(Detected {
+            return Ok(Detection::Known(Detected {
                 mode: NetworkMode::Nat,
                 source,
                 ignored,
-            });
+            }));
         };
-        let mode = self.ask(wslinfo)?;
-        Ok(Detected {
-            mode,
-            source: format!("{} --networking-mode", wslinfo.display()),
+        Ok(Detection::Ask(Inquiry {
+            program: wslinfo.clone(),
+            limit: self.limit,
             ignored,
-        })
+        }))
     }
 
     fn is_wsl(&self) -> bool {
@@ -190,61 +213,101 @@ impl Probe {
             .contains("microsoft")
             || self.run_wsl.exists()
     }
+}
 
-    fn ask(&self, program: &Path) -> Result<NetworkMode, ModeError> {
+/// A question to WSL.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    program: PathBuf,
+    limit: Duration,
+    ignored: Option<String>,
+}
+
+impl Inquiry {
+    /// Asks wslinfo. Blocks for as long as that takes, at most for a little more than the probe's limit.
+    ///
+    /// # Errors
+    /// When wslinfo gives no answer.
+    pub fn ask(&self) -> Result<Detected, ModeError> {
+        let program = || self.program.clone();
         let failed = |source| ModeError::Run {
-            program: program.to_owned(),
+            program: program(),
             source,
         };
-        let mut child = Command::new(program)
+        let mut child = Command::new(&self.program)
             .arg("--networking-mode")
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
         let deadline = Instant::now() + self.limit;
-        let answer = self.listen_to(&mut child);
+        let heard = listen(child.stdout.take(), ANSWER_LIMIT).and_then(|answer| {
+            let complaint = listen(child.stderr.take(), COMPLAINT_LIMIT)?;
+            Ok((answer.recv_timeout(self.limit), complaint))
+        });
         let status = end(&mut child, deadline).map_err(failed)?;
-        let (Some(answer), Some(status)) = (answer.map_err(failed)?, status) else {
+        let (answer, complaint) = heard.map_err(failed)?;
+        let complaint = || last_line(&complaint);
+        let (Ok(answer), Some(status)) = (answer, status) else {
             return Err(ModeError::TimedOut {
-                program: program.to_owned(),
+                program: program(),
                 limit: self.limit,
+                complaint: complaint(),
             });
         };
+        let answer = answer.map_err(failed)?;
         if !status.success() {
             return Err(ModeError::Failed {
-                program: program.to_owned(),
+                program: program(),
                 status,
+                complaint: complaint(),
             });
         }
         let word = str::from_utf8(&answer).map(str::trim).unwrap_or_default();
         if word.is_empty() || answer.len() as u64 > ANSWER_LIMIT {
-            return Err(ModeError::Answer {
-                program: program.to_owned(),
-            });
+            return Err(ModeError::Answer { program: program() });
         }
         let Ok(mode) = word.parse();
-        Ok(mode)
+        Ok(Detected {
+            mode,
+            source: format!("{} --networking-mode", self.program.display()),
+            ignored: self.ignored.clone(),
+        })
     }
+}
 
-    /// What the program says until it closes its output; `None` when that takes too long. Reads one byte more than is
-    /// accepted. The reading thread ends with the program.
-    fn listen_to(&self, child: &mut Child) -> io::Result<Option<Vec<u8>>> {
-        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let (sender, receiver) = mpsc::channel();
-        thread::Builder::new().name("wslinfo".to_owned()).spawn(move || {
-            let mut answer = Vec::new();
-            let read = stdout.take(ANSWER_LIMIT + 1).read_to_end(&mut answer);
-            // Nobody waits any more when time was up.
-            let _ = sender.send(read.map(|_| answer));
-        })?;
-        match receiver.recv_timeout(self.limit) {
-            Ok(answer) => answer.map(Some),
-            Err(_) => Ok(None),
-        }
+/// What the program says there until it closes it, and at most one byte more than `limit`. The reading thread ends with
+/// the program.
+fn listen(pipe: Option<impl Read + Send + 'static>, limit: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let pipe = pipe.ok_or(io::ErrorKind::BrokenPipe)?;
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().name("wslinfo".to_owned()).spawn(move || {
+        let mut said = Vec::new();
+        let read = pipe.take(limit + 1).read_to_end(&mut said);
+        // Nobody waits any more when time was up.
+        let _ = sender.send(read.map(|_| said));
+    })?;
+    Ok(receiver)
+}
+
+fn last_line(complaint: &Receiver<io::Result<Vec<u8>>>) -> String {
+    let Ok(Ok(said)) = complaint.recv_timeout(COMPLAINT_TIME) else {
+        return String::new();
+    };
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    clean(line.unwrap_or_default(), COMPLAINT_CHARS)
+}
+
+/// A complaint as it follows a message.
+fn after(complaint: &str) -> String {
+    if complaint.is_empty() {
+        String::new()
+    } else {
+        format!(": {complaint}")
     }
 }
 
@@ -259,19 +322,6 @@ fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     child.kill()?;
     child.wait()?;
     Ok(None)
-}
-
-fn by_configuration(configured: Option<&str>) -> Result<Detected, ModeError> {
-    let name = configured.ok_or(ModeError::NotConfigured)?;
-    let Ok(mode) = name.parse();
-    if let NetworkMode::Unknown(_) = mode {
-        return Err(ModeError::BadConfiguration(name.to_owned()));
-    }
-    Ok(Detected {
-        mode,
-        source: "network-mode in the configuration".to_owned(),
-        ignored: None,
-    })
 }
 
 #[cfg(test)]

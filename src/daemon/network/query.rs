@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
@@ -63,12 +63,10 @@ fn iface(link: LinkMessage) -> (u32, Iface) {
         LinkAttribute::IfName(name) => Some(name),
         _ => None,
     });
-    let up = link.header.flags.contains(LinkFlags::Up);
     (
         link.header.index,
         Iface {
             name: name.unwrap_or_default(),
-            up,
             addresses: Vec::new(),
         },
     )

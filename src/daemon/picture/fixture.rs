@@ -62,7 +62,6 @@ impl World {
     pub(crate) fn picture(&self) -> Picture {
         let eth0 = Iface {
             name: "eth0".to_owned(),
-            up: true,
             addresses: vec![(VM.into(), 20)],
         };
         let network = NetworkView {

@@ -1,13 +1,13 @@
 //! What is pushed for which listeners.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use wslnet_protocol::{Bind, ForwardId, ForwardSet, Reach, limits};
 
-use super::Asked;
 use super::fixture::{VM, World, bound, foreign, ours};
+use super::{Asked, Pushed};
 use crate::network::NetworkMode;
 
 #[test]
@@ -15,7 +15,7 @@ fn nothing_is_pushed_before_the_first_scan() {
     let mut world = World::with(vec![ours(1, 8000)]);
     world.scanned = false;
 
-    assert_eq!(world.picture().set(&BTreeSet::new()), None);
+    assert_eq!(world.picture().set(&Pushed::default()), None);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn others_sockets_are_never_asked_for() {
 fn a_port_shared_with_a_stranger_is_not_asked_for() {
     let world = World::with(vec![ours(1, 8000), foreign(2, 8000)]);
 
-    assert_eq!(set(&world), ForwardSet::default());
+    assert_eq!(set(&world).forwards, []);
     let picture = world.picture();
     assert!(
         matches!(&picture.entries[0].asked, Asked::Nothing { reason } if reason.contains("shares its port"))
@@ -80,22 +80,56 @@ fn the_sockets_of_a_reuseport_group_are_one_forward() {
 }
 
 #[test]
-fn over_the_limit_the_lowest_ports_are_taken_first() {
-    let mut world = World::with(
-        (0..5)
-            .rev()
-            .map(|n| ours(10 + n, 8000 + u16::try_from(n).unwrap_or(0)))
-            .collect(),
-    );
-    world.companion.max_forwards = 3;
+fn beyond_what_fits_into_one_set_the_lowest_ports_are_taken_first() {
+    let ports_wanted = (0..=limits::FORWARDS_IN_SET).rev();
+    let listeners = ports_wanted.map(|n| ours(n as u64, 10_000 + u16::try_from(n).unwrap_or(0)));
+    let world = World::with(listeners.collect());
 
-    assert_eq!(ports(&set(&world)), [8000, 8001, 8002]);
-    let over = world
-        .picture()
+    let set = set(&world);
+
+    assert_eq!(set.forwards.len(), limits::FORWARDS_IN_SET);
+    assert_eq!(set.validate(), Ok(()));
+    let picture = world.picture();
+    let over = picture
         .entries
-        .into_iter()
-        .filter(|entry| entry.asked == Asked::OverLimit { limit: 3 });
-    assert_eq!(over.count(), 2);
+        .iter()
+        .filter(|entry| entry.asked == Asked::OverLimit);
+    assert_eq!(
+        over.map(|entry| usize::from(entry.listener.socket.address.port()))
+            .collect::<Vec<_>>(),
+        [10_000 + limits::FORWARDS_IN_SET]
+    );
+}
+
+#[test]
+fn the_ipv6_half_of_a_pair_says_by_what_it_is_shared() {
+    let v6_half = |pid| {
+        let mut half = bound(2, Ipv6Addr::UNSPECIFIED.into(), 8000);
+        half.socket.v6only = Some(true);
+        for holder in half.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+            holder.pid = pid;
+        }
+        half
+    };
+    for (pid, twin, text) in [
+        (
+            7,
+            Some(ForwardId(1)),
+            "IPv6 only; the port is shared through 0.0.0.0:8000",
+        ),
+        (8, None, "listens on IPv6 only"),
+    ] {
+        let world = World::with(vec![ours(1, 8000), v6_half(pid)]);
+
+        let half = world.picture().entries.remove(1);
+
+        assert_eq!((half.twin, half.verdict.is_expose()), (twin, false));
+        assert!(
+            matches!(&half.asked, Asked::Nothing { reason } if reason.starts_with(text)),
+            "{half:?}"
+        );
+        assert_eq!(ports(&set(&world)), [8000]);
+    }
 }
 
 #[test]
@@ -110,9 +144,13 @@ fn the_largest_set_fits_into_one_request() {
         listener
     });
     let mut world = World::with(listeners.collect());
-    world.companion.max_forwards = limits::FORWARDS_IN_SET;
+    // As many again that are revoked.
+    let private = (0..limits::FORWARDS_IN_SET).map(|n| bound(n as u64, Ipv4Addr::LOCALHOST.into(), 20_000));
+    world.listeners.extend(private);
 
     let set = set(&world);
+
+    assert_eq!(set.revoked.len(), limits::FORWARDS_IN_SET);
 
     assert_eq!(set.forwards.len(), limits::FORWARDS_IN_SET);
     assert_eq!(set.validate(), Ok(()));
@@ -130,33 +168,6 @@ fn a_flapping_port_waits() {
 }
 
 #[test]
-fn what_was_shared_and_is_private_now_is_revoked() {
-    let mut world = World::with(vec![ours(1, 8000), ours(2, 8001)]);
-    world.config = "opt-out = [\"port=8000\"]";
-
-    let set = world
-        .picture()
-        .set(&BTreeSet::from([ForwardId(1), ForwardId(2)]))
-        .unwrap_or_default();
-
-    assert_eq!(ports(&set), [8001]);
-    assert_eq!(set.revoked, [ForwardId(1)]);
-    assert_eq!(set.validate(), Ok(()));
-}
-
-#[test]
-fn a_listener_that_is_gone_is_not_revoked() {
-    let world = World::with(vec![]);
-
-    let set = world
-        .picture()
-        .set(&BTreeSet::from([ForwardId(1)]))
-        .unwrap_or_default();
-
-    assert_eq!(set, ForwardSet::default());
-}
-
-#[test]
 fn in_other_networking_modes_nothing_is_asked_for() {
     for mode in [
         NetworkMode::Mirrored,
@@ -166,14 +177,14 @@ fn in_other_networking_modes_nothing_is_asked_for() {
         let mut world = World::with(vec![ours(1, 8000)]);
         world.mode.mode = mode;
 
-        assert_eq!(set(&world), ForwardSet::default());
+        assert_eq!(set(&world).forwards, []);
     }
 }
 
 fn set(world: &World) -> ForwardSet {
     world
         .picture()
-        .set(&BTreeSet::new())
+        .set(&Pushed::default())
         .unwrap_or_else(|| panic!("a scan was made"))
 }
 

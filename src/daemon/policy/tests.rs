@@ -21,7 +21,6 @@ const DOCKER0: u32 = 3;
 fn view() -> NetworkView {
     let iface = |name: &str, addresses: &[(&str, u8)]| Iface {
         name: name.to_owned(),
-        up: true,
         addresses: addresses
             .iter()
             .map(|(address, prefix)| (address.parse().unwrap(), *prefix))
@@ -187,11 +186,11 @@ fn what_is_not_shared_says_why() {
         ),
         (
             socket(1, "172.17.0.1:80"),
-            "bound to 172.17.0.1, the address of docker0, and Windows reaches this VM by eth0; bind to 0.0.0.0 to share it",
+            "bound to 172.17.0.1, the address of docker0, and Windows reaches this VM by 172.20.0.2; bind to 0.0.0.0 to share it",
         ),
         (
             socket(1, "10.9.9.9:80"),
-            "bound to 10.9.9.9, which no interface has at the moment, and Windows reaches this VM by eth0; bind to 0.0.0.0 to share it",
+            "bound to 10.9.9.9, which no interface has at the moment, and Windows reaches this VM by 172.20.0.2; bind to 0.0.0.0 to share it",
         ),
         (
             on_device(1, "0.0.0.0:80", DOCKER0),
@@ -226,6 +225,45 @@ fn a_companion_reached_by_ipv6_turns_the_families_round() {
             "{address}"
         );
     }
+}
+
+#[test]
+fn only_the_address_that_is_dialled_is_shared() {
+    let mut view = view();
+    let eth0 = view.interfaces.get_mut(&ETH0).unwrap();
+    eth0.addresses.push(("172.20.0.77".parse().unwrap(), 20));
+    let alone = Surroundings::new(&view, NetworkMode::Nat, false);
+    let [first, second] = ["172.20.0.2", "172.20.0.77"].map(|peer| peer.parse::<IpAddr>().unwrap());
+    let refused = |bound, dialled| {
+        format!(
+            "bound to {bound}, the address of eth0, and Windows reaches this VM by {dialled}; bind to 0.0.0.0 to share it"
+        )
+    };
+
+    for (surroundings, shared, private) in [
+        (alone.clone(), first, second),
+        (alone.clone().dialled_at(first), first, second),
+        (alone.dialled_at(second), second, first),
+    ] {
+        let bound_to = |address: IpAddr| socket(1, &format!("{address}:80"));
+
+        assert_eq!(reason(&bound_to(shared), &surroundings), "expose");
+        assert_eq!(
+            reason(&bound_to(private), &surroundings),
+            refused(private, shared)
+        );
+    }
+}
+
+#[test]
+fn the_interface_by_which_windows_comes_in_is_the_one_of_the_session() {
+    let by_docker0 = by_v4().dialled_at("172.17.0.1".parse().unwrap());
+
+    assert_eq!(
+        reason(&on_device(1, "0.0.0.0:80", DOCKER0), &by_docker0),
+        "expose"
+    );
+    assert!(reason(&on_device(1, "0.0.0.0:80", ETH0), &by_docker0).contains("by docker0"));
 }
 
 #[test]

@@ -141,8 +141,8 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
     )
 }
 
-/// The sockets that a dial to the VM could meet. Which of the VM's addresses is dialled the companion decides, so what
-/// any of them could meet counts.
+/// The sockets that a dial to the VM could meet. While there is no session, several of the VM's addresses may turn out to
+/// be the one that is dialled; then what any of them could meet counts.
 fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<Decided<'a>> {
     let reachable = |one: &&Decided<'a>| {
         let family = if surroundings.peer_is_v6 {

@@ -21,13 +21,16 @@ pub(super) enum PushError {
         "{0} refused the connection: start wslnet-companion on Windows, or correct `companion` in the config"
     )]
     Refused(SocketAddr),
-    /// Nothing answered.
+    /// Nothing answered to the attempt to connect.
     #[error(
         "{0} does not answer: Windows Firewall may block the port on the WSL adapter; allow wslnet-companion.exe there"
     )]
     Silent(SocketAddr),
+    /// The connection is there, and a request on it was not answered.
+    #[error("wslnet-companion at {0} does not answer: see what its window says, and restart it if it hangs")]
+    NoAnswer(SocketAddr),
     /// There is no way to that address now.
-    #[error("{0} cannot be reached: {1}")]
+    #[error("{0} cannot be reached: {1}; look at `ip route`, or correct `companion` in the config")]
     Unreachable(SocketAddr, io::Error),
     /// The other side does not know our key.
     #[error("Windows does not trust this distro's key: run `wslnet-companion trust NAME {0}` there")]
@@ -56,8 +59,16 @@ pub(super) enum PushError {
 impl PushError {
     /// Finds out what is behind an error of the HTTP client.
     pub(super) fn of(error: &reqwest::Error, companion: SocketAddr, own: wslnet_link::PublicKey) -> Self {
+        // The TLS handshake is part of connecting; whoever took the connection may not be a companion at all.
+        let silent = || {
+            if error.is_connect() {
+                Self::Silent(companion)
+            } else {
+                Self::NoAnswer(companion)
+            }
+        };
         if error.is_timeout() {
-            return Self::Silent(companion);
+            return silent();
         }
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(current) = cause {
@@ -68,7 +79,7 @@ impl PushError {
                 #[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is open")]
                 match io.kind() {
                     io::ErrorKind::ConnectionRefused => return Self::Refused(companion),
-                    io::ErrorKind::TimedOut => return Self::Silent(companion),
+                    io::ErrorKind::TimedOut => return silent(),
                     io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                         return Self::Unreachable(companion, io.kind().into());
                     }
@@ -106,6 +117,7 @@ impl PushError {
             Self::Problem(_)
             | Self::Refused(_)
             | Self::Silent(_)
+            | Self::NoAnswer(_)
             | Self::Unreachable(..)
             | Self::Closed
             | Self::Answer(_)
@@ -116,7 +128,7 @@ impl PushError {
     /// How long to wait before the next attempt.
     pub(super) fn setback(&self) -> Setback {
         match self {
-            Self::Silent(_) | Self::Unreachable(..) => Setback::Silence,
+            Self::Silent(_) | Self::NoAnswer(_) | Self::Unreachable(..) => Setback::Silence,
             Self::Problem(problem) if problem.error == ErrorCode::ClonedKey => Setback::Silence,
             Self::Problem(_)
             | Self::Refused(_)

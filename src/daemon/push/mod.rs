@@ -1,18 +1,19 @@
 //! Keeps the companion in step: one session, one request in flight, always the whole set.
 //!
-//! [`session`] is the life of one session, [`client`] the requests, [`backoff`] the pauses between attempts. What the
-//! set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
+//! [`session`] is the life of one session, [`client`] the requests, [`backoff`] the pauses between attempts,
+//! [`trust`] notices that another companion is trusted. What the set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
 
 mod backoff;
 mod client;
 mod error;
 mod lifeline;
 mod session;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, ForwardStatus, limits};
+use wslnet_protocol::{ForwardId, ForwardStatus};
 
 pub use session::{COMPANION, Identity, Pusher};
 
@@ -34,7 +35,7 @@ pub struct CompanionView {
     pub state: LinkState,
     /// Where it is, or should be.
     pub address: Option<SocketAddr>,
-    /// Its version, once it told.
+    /// Its version, while connected.
     pub version: Option<String>,
     /// What is wrong and what to do; empty when nothing is.
     pub reason: String,
@@ -42,8 +43,8 @@ pub struct CompanionView {
     pub peer: Option<IpAddr>,
     /// The name under which Windows trusts this distro, while connected.
     pub distro: Option<String>,
-    /// How many forwards Windows grants this distro.
-    pub max_forwards: usize,
+    /// Whether Windows has applied a set in this session.
+    pub applied: bool,
     /// What Windows made of each forward of the last set; empty while not connected.
     pub forwards: BTreeMap<ForwardId, ForwardStatus>,
 }
@@ -82,7 +83,7 @@ impl Default for CompanionView {
             reason: "wslnetd has just started".to_owned(),
             peer: None,
             distro: None,
-            max_forwards: limits::FORWARDS,
+            applied: false,
             forwards: BTreeMap::new(),
         }
     }

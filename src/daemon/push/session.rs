@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::client::Client;
 use super::error::PushError;
 use super::lifeline::Lifeline;
+use super::trust;
 use super::{CompanionView, LinkState, Route};
 
 /// The name under which the companion's key is trusted in the state directory.
@@ -21,8 +22,6 @@ pub const COMPANION: &str = "companion";
 
 /// How often to renew while some forward is not active: its state may change on the Windows side at any moment.
 const RENEW_UNSETTLED: Duration = Duration::from_secs(1);
-/// How often to look whether the companion's key was trusted meanwhile.
-const TRUST_POLL: Duration = Duration::from_secs(1);
 /// A session that lasted this long was a good one; the pauses after it start from the shortest again.
 const HEALTHY: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; systemd does not wait for ever.
@@ -56,6 +55,8 @@ enum Ended {
     Stopped,
     /// The way to the companion changed: try again at once.
     Moved,
+    /// Another companion is trusted now, or none: try again at once.
+    Distrusted,
     /// A request failed.
     Failed(PushError),
 }
@@ -94,7 +95,22 @@ impl Pusher {
             };
             match self.session(companion, pin, &mut backoff).await {
                 Ended::Stopped => return,
-                Ended::Moved => backoff.reset(),
+                Ended::Moved => {
+                    self.disconnected(
+                        LinkState::Connecting,
+                        self.route.borrow().companion,
+                        "the way to the companion changed; connecting again".to_owned(),
+                    );
+                    backoff.reset();
+                }
+                Ended::Distrusted => {
+                    self.disconnected(
+                        LinkState::Connecting,
+                        Some(companion),
+                        "the trusted key changed; connecting again".to_owned(),
+                    );
+                    backoff.reset();
+                }
                 Ended::Failed(error) => {
                     self.report_failure(companion, &error);
                     self.dice = self.dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -131,7 +147,7 @@ impl Pusher {
         };
         self.disconnected(LinkState::Unpaired, Some(companion), reason);
         tokio::select! {
-            () = sleep(TRUST_POLL) => {}
+            () = sleep(trust::POLL) => {}
             () = self.stop.cancelled() => {}
         }
         None
@@ -156,9 +172,22 @@ impl Pusher {
         self.connected(companion, &opened);
         let lifeline = Lifeline::find(opened.peer, companion);
 
+        // For both the daemon's stop and the end of trust; a request that is under way is finished first.
+        let leave = self.stop.child_token();
+        let distrusted = async {
+            trust::lost(&self.identity.state_dir, pin).await;
+            leave.cancel();
+            std::future::pending::<()>().await;
+        };
         let ended = tokio::select! {
-            ended = keep_in_step(&client, &opened, &lifeline, &mut self.wanted, &self.view, &self.stop) => ended,
+            ended = keep_in_step(&client, &opened, &lifeline, &mut self.wanted, &self.view, &leave) => ended,
             () = moved(&mut self.route, companion, Some(&opened)) => Ended::Moved,
+            () = distrusted => Ended::Distrusted,
+        };
+        let ended = if matches!(ended, Ended::Stopped) && !self.stop.is_cancelled() {
+            Ended::Distrusted
+        } else {
+            ended
         };
         // Not sooner: two daemons with copies of one key would throw each other out many times a second.
         if since.elapsed() >= HEALTHY {
@@ -166,6 +195,10 @@ impl Pusher {
         }
         match &ended {
             Ended::Stopped => goodbye(&client, &opened).await,
+            Ended::Distrusted => {
+                tracing::info!("the companion of this session is no longer trusted");
+                goodbye(&client, &opened).await;
+            }
             Ended::Moved => tracing::info!("the way to the companion changed; connecting again"),
             Ended::Failed(error) => tracing::debug!(%error, "the session ended"),
         }
@@ -189,7 +222,7 @@ impl Pusher {
             reason: String::new(),
             peer: Some(opened.peer.ip()),
             distro: Some(opened.distro.clone()),
-            max_forwards: opened.max_forwards,
+            applied: false,
             forwards: std::collections::BTreeMap::new(),
         });
     }
@@ -205,12 +238,10 @@ impl Pusher {
 
     fn disconnected(&self, state: LinkState, address: Option<SocketAddr>, reason: String) {
         self.view.send_if_modified(|view| {
-            let version = view.version.take();
             let next = CompanionView {
                 state,
                 address,
                 reason,
-                version,
                 ..CompanionView::default()
             };
             let said = view.reason != next.reason;
@@ -255,7 +286,7 @@ async fn keep_in_step(
                         generation += 1;
                         tracing::debug!(generation, forwards = set.forwards.len(), "pushing");
                         let applied = client.put(opened.session, generation, &set).await;
-                        applied.map(|applied| (applied.revision, Some(applied.forwards)))
+                        applied.map(|applied| (applied.revision, Some((true, applied.forwards))))
                     }
                     (Ok(()), None) => continue,
                     // The daemon is ending; its stop is about to arrive.
@@ -265,14 +296,14 @@ async fn keep_in_step(
             () = lifeline.cut() => return Ended::Failed(PushError::Closed),
             () = sleep(pause) => {
                 let renewed = client.renew(opened.session, seen).await;
-                renewed.map(|renewed| (renewed.revision, renewed.forwards))
+                renewed.map(|renewed| (renewed.revision, renewed.forwards.map(|forwards| (false, forwards))))
             }
         };
         match outcome {
             Ok((revision, forwards)) => {
                 seen = revision;
-                if let Some(forwards) = forwards {
-                    tell(view, forwards);
+                if let Some((applied, forwards)) = forwards {
+                    tell(view, applied, forwards);
                 }
             }
             Err(error) => return Ended::Failed(error),
@@ -280,22 +311,26 @@ async fn keep_in_step(
     }
 }
 
-/// Whether a state will stay unless something on this side changes. A forward that listens somewhere and has something to
-/// say for itself misses an address that it may get at any moment.
+/// Whether a state will stay for a while, so that the ordinary renewals bring its change early enough. A forward that
+/// listens somewhere and has something to say for itself misses an address that it may get at any moment, and one over
+/// the limit gets its place as soon as another goes or the limit is raised.
 fn settles(forward: &ForwardStatus) -> bool {
     match forward.state {
         ForwardState::Active => forward.reason.is_empty() || forward.listen.is_empty(),
-        ForwardState::Denied | ForwardState::OverLimit | ForwardState::Contended => true,
-        ForwardState::Pending | ForwardState::Conflict => false,
+        ForwardState::Denied | ForwardState::Contended => true,
+        ForwardState::Pending | ForwardState::Conflict | ForwardState::OverLimit => false,
     }
 }
 
-fn tell(view: &watch::Sender<CompanionView>, forwards: Vec<ForwardStatus>) {
+/// Passes on what Windows made of the set; `applied` says that this is the answer to a set of this session, and not what
+/// is left of an earlier one.
+fn tell(view: &watch::Sender<CompanionView>, applied: bool, forwards: Vec<ForwardStatus>) {
     view.send_modify(|view| {
+        view.applied |= applied;
         view.forwards = forwards
             .into_iter()
             .map(|forward| (forward.id, forward))
-            .collect()
+            .collect();
     });
 }
 
@@ -318,5 +353,39 @@ async fn goodbye(client: &Client, opened: &SessionOpened) {
         Ok(Ok(())) => tracing::info!("said goodbye to the companion"),
         Ok(Err(error)) => tracing::warn!(%error, "the goodbye failed; the ports close when the lease ends"),
         Err(_) => tracing::warn!("the goodbye was not answered; the ports close when the lease ends"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wslnet_protocol::ForwardId;
+
+    #[test]
+    fn what_may_change_at_any_moment_is_asked_for_each_second() {
+        let unsettled = ["pending", "conflict", "over-limit"];
+        for state in [
+            ForwardState::Active,
+            ForwardState::Pending,
+            ForwardState::Denied,
+            ForwardState::Conflict,
+            ForwardState::OverLimit,
+            ForwardState::Contended,
+        ] {
+            let expected = !unsettled.contains(&state.to_string().as_str());
+
+            assert_eq!(settles(&status(state, "", 1)), expected, "{state}");
+        }
+        assert!(!settles(&status(ForwardState::Active, "not at 192.168.1.20", 1)));
+        assert!(settles(&status(ForwardState::Active, "WSL does it", 0)));
+    }
+
+    fn status(state: ForwardState, reason: &str, places: usize) -> ForwardStatus {
+        ForwardStatus {
+            id: ForwardId(1),
+            state,
+            reason: reason.to_owned(),
+            listen: vec![([127, 0, 0, 1], 80).into(); places],
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use wslnet_protocol::{ForwardId, ForwardState};
 
-use super::rows::outcome;
+use super::{Reader, outcome};
 use crate::network::NetworkMode;
 use crate::picture::{Asked, Entry, Picture};
 use crate::policy::{DecidedBy, Verdict};
@@ -45,7 +45,7 @@ pub struct Step {
 }
 
 /// Walks one port.
-pub fn explain(picture: &Picture, port: u16) -> Walk {
+pub fn explain(picture: &Picture, port: u16, reader: Reader) -> Walk {
     let entries = picture
         .entries
         .iter()
@@ -53,7 +53,7 @@ pub fn explain(picture: &Picture, port: u16) -> Walk {
     let entries = entries.collect::<Vec<_>>();
     let listeners = entries
         .iter()
-        .map(|entry| explanation(picture, entry))
+        .map(|entry| explanation(picture, entry, reader))
         .collect::<Vec<_>>();
     let windows = entries
         .iter()
@@ -95,7 +95,7 @@ fn conclude(picture: &Picture, port: u16, listeners: &[Explanation], windows: &[
     }
 }
 
-fn explanation(picture: &Picture, entry: &Entry) -> Explanation {
+fn explanation(picture: &Picture, entry: &Entry, reader: Reader) -> Explanation {
     let socket = &entry.listener.socket;
     let holder = entry
         .listener
@@ -104,11 +104,17 @@ fn explanation(picture: &Picture, entry: &Entry) -> Explanation {
         .and_then(|owner| owner.holders.first());
     let who = holder.map_or_else(
         || "not of this distro".to_owned(),
-        |holder| format!("{} (pid {})", holder.name, holder.pid),
+        |holder| {
+            if reader.knows(&entry.listener) {
+                format!("{} (pid {})", holder.name, holder.pid)
+            } else {
+                holder.name.clone()
+            }
+        },
     );
     let mut steps = Vec::new();
     for step in STEPS {
-        let (name, result) = step(picture, entry);
+        let (name, result) = step(picture, entry, reader);
         let passed = result.is_ok();
         let finding = result.unwrap_or_else(|stop| stop);
         steps.push(Step {
@@ -128,15 +134,13 @@ fn explanation(picture: &Picture, entry: &Entry) -> Explanation {
 
 type Finding = (&'static str, Result<String, String>);
 
-const STEPS: [fn(&Picture, &Entry) -> Finding; 5] = [owner, mode, policy, link, windows];
+const STEPS: [fn(&Picture, &Entry, Reader) -> Finding; 5] = [owner, mode, policy, link, windows];
 
-fn owner(_: &Picture, entry: &Entry) -> Finding {
+fn owner(_: &Picture, entry: &Entry, reader: Reader) -> Finding {
     let finding = match &entry.listener.owner {
         Some(_) => {
-            let labels = entry
-                .listener
-                .labels
-                .iter()
+            let labels = reader
+                .labels(&entry.listener)
                 .map(ToString::to_string)
                 .collect::<Vec<_>>();
             Ok(labels.join(","))
@@ -150,7 +154,7 @@ fn owner(_: &Picture, entry: &Entry) -> Finding {
     ("owner", finding)
 }
 
-fn mode(picture: &Picture, _: &Entry) -> Finding {
+fn mode(picture: &Picture, _: &Entry, _: Reader) -> Finding {
     let mode = &picture.mode;
     let finding = match mode.mode {
         NetworkMode::Nat => Ok(format!("nat ({})", mode.source)),
@@ -167,7 +171,7 @@ fn mode(picture: &Picture, _: &Entry) -> Finding {
     ("networking mode", finding)
 }
 
-fn policy(_: &Picture, entry: &Entry) -> Finding {
+fn policy(_: &Picture, entry: &Entry, _: Reader) -> Finding {
     let by = entry.verdict.decided_by();
     let finding = match (&entry.verdict, &entry.asked) {
         (
@@ -185,13 +189,13 @@ fn policy(_: &Picture, entry: &Entry) -> Finding {
             Verdict::Expose {
                 reach, listen_port, ..
             },
-            Asked::Forward(_) | Asked::OverLimit { .. },
+            Asked::Forward(_) | Asked::OverLimit,
         ) => Ok(format!("expose at port {listen_port}, reach {reach} [{by}]")),
     };
     ("policy", finding)
 }
 
-fn link(picture: &Picture, _: &Entry) -> Finding {
+fn link(picture: &Picture, _: &Entry, _: Reader) -> Finding {
     let companion = &picture.companion;
     let finding = match companion.state {
         LinkState::Connected => {
@@ -211,7 +215,7 @@ fn link(picture: &Picture, _: &Entry) -> Finding {
     ("companion", finding)
 }
 
-fn windows(picture: &Picture, entry: &Entry) -> Finding {
+fn windows(picture: &Picture, entry: &Entry, _: Reader) -> Finding {
     let (state, reason, listen) = outcome(picture, entry);
     let places = listen
         .iter()
@@ -230,9 +234,7 @@ fn windows(picture: &Picture, entry: &Entry) -> Finding {
             Some(ForwardState::Active) => Ok(format!("listens at {places}; {reason}")),
             Some(_) | None => Err(format!("{state}: {reason}")),
         },
-        Asked::OverLimit { .. } | Asked::Waits { .. } | Asked::Nothing { .. } => {
-            Err(format!("{state}: {reason}"))
-        }
+        Asked::OverLimit | Asked::Waits { .. } | Asked::Nothing { .. } => Err(format!("{state}: {reason}")),
     };
     ("windows", finding)
 }

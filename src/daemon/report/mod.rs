@@ -10,8 +10,41 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::labels::Label;
+use crate::observe::Listener;
+
 pub use explain::{Explanation, Step, Walk, explain};
+pub(crate) use rows::outcome;
 pub use rows::{rows, status, status_line};
+
+/// Who reads. The daemon may look into every process; its answers do not pass on what /proc denies to the reader: which
+/// process of another user holds a socket, and what it executes. A process's name and its user are public in /proc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Root, or the daemon's own user.
+    Privileged,
+    /// Any other user, by id; none when it is not known.
+    User(Option<u32>),
+}
+
+impl Reader {
+    /// Whether the reader may know everything about the holders of this listener.
+    fn knows(self, listener: &Listener) -> bool {
+        match self {
+            Self::Privileged => true,
+            Self::User(uid) => uid == Some(listener.socket.uid),
+        }
+    }
+
+    /// The labels of a listener that the reader may see.
+    fn labels(self, listener: &Listener) -> impl Iterator<Item = &Label> {
+        let knows = self.knows(listener);
+        listener
+            .labels
+            .iter()
+            .filter(move |label| knows || label.key != "exe")
+    }
+}
 
 /// The daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +61,9 @@ pub struct StatusReport {
     pub companion: CompanionReport,
     /// How many listeners this distro has.
     pub listeners: usize,
-    /// How many of them the policy exposes.
+    /// How many of them the policy exposes, whatever Windows makes of them; see `active`.
     pub exposed: usize,
-    /// How many of them it withholds.
+    /// How many of them it withholds, the IPv6 halves of exposed pairs included.
     pub withheld: usize,
     /// How many listeners of this network namespace belong to somebody else.
     pub foreign: usize,
@@ -74,11 +107,11 @@ pub struct Row {
     pub port: u16,
     /// The process that holds it; of several, the oldest.
     pub process: Option<String>,
-    /// That process's id.
+    /// That process's id; none also when the reader may not know it.
     pub pid: Option<i32>,
     /// The user that made it.
     pub user: Option<String>,
-    /// All labels, as `key=value`.
+    /// All labels that the reader may see, as `key=value`.
     pub labels: Vec<String>,
     /// `expose` or `withhold`; a foreign listener has neither.
     pub verdict: Option<String>,

@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use wslnet_protocol::{ForwardId, ForwardState};
+use wslnet_protocol::{ForwardId, ForwardState, limits};
 
-use super::{CompanionReport, Row, StatusReport};
+use super::{CompanionReport, Reader, Row, StatusReport};
 use crate::picture::{Asked, Entry, Picture};
 use crate::push::LinkState;
 
 /// The listeners of this distro; with `all`, those of others too.
-pub fn rows(picture: &Picture, all: bool) -> Vec<Row> {
+pub fn rows(picture: &Picture, all: bool, reader: Reader) -> Vec<Row> {
     let entries = picture.entries.iter().filter(|entry| all || entry.is_ours());
-    let mut rows = entries.map(|entry| row(picture, entry)).collect::<Vec<_>>();
+    let mut rows = entries
+        .map(|entry| row(picture, entry, reader))
+        .collect::<Vec<_>>();
     rows.sort_by(|a, b| (a.port, a.address, &a.id).cmp(&(b.port, b.address, &b.id)));
     rows
 }
 
-fn row(picture: &Picture, entry: &Entry) -> Row {
+fn row(picture: &Picture, entry: &Entry, reader: Reader) -> Row {
     let socket = &entry.listener.socket;
     let holder = entry
         .listener
@@ -31,9 +33,11 @@ fn row(picture: &Picture, entry: &Entry) -> Row {
         address: socket.address.ip(),
         port: socket.address.port(),
         process: holder.map(|holder| holder.name.clone()),
-        pid: holder.map(|holder| holder.pid),
+        pid: holder
+            .filter(|_| reader.knows(&entry.listener))
+            .map(|holder| holder.pid),
         user: entry.listener.labels.get("user").map(str::to_owned),
-        labels: entry.listener.labels.iter().map(ToString::to_string).collect(),
+        labels: reader.labels(&entry.listener).map(ToString::to_string).collect(),
         verdict: entry
             .is_ours()
             .then(|| if entry.is_exposed() { "expose" } else { "withhold" }.to_owned()),
@@ -44,15 +48,16 @@ fn row(picture: &Picture, entry: &Entry) -> Row {
 }
 
 /// State, reason, and where Windows listens.
-pub(super) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<std::net::SocketAddr>) {
+pub(crate) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<std::net::SocketAddr>) {
     let state = |state: ForwardState| state.to_string();
     match &entry.asked {
         Asked::Nothing { reason } if entry.is_ours() => ("withheld".to_owned(), reason.clone(), Vec::new()),
         Asked::Nothing { reason } => ("foreign".to_owned(), reason.clone(), Vec::new()),
         Asked::Waits { reason } => (state(ForwardState::Pending), reason.clone(), Vec::new()),
-        Asked::OverLimit { limit } => {
+        Asked::OverLimit => {
             let reason = format!(
-                "Windows grants this distro {limit} forwards: opt something out here, or raise `max-forwards` in companion.toml"
+                "more than {} ports are to be shared, which is too many for one request: opt some out",
+                limits::FORWARDS_IN_SET
             );
             (state(ForwardState::OverLimit), reason, Vec::new())
         }
@@ -110,6 +115,36 @@ pub fn status(picture: &Picture) -> StatusReport {
     }
 }
 
+/// This distro's listeners as the status line counts them; each is in one of the three. The IPv6 half of a pair counts
+/// as its IPv4 half does, because what it offers is what can be reached.
+#[derive(Default)]
+struct Tally {
+    /// Windows has the port open.
+    exposed: usize,
+    /// They should be exposed and are not.
+    waiting: usize,
+    private: usize,
+}
+
+fn tally(picture: &Picture) -> Tally {
+    let mut tally = Tally::default();
+    for entry in picture.entries.iter().filter(|entry| entry.is_ours()) {
+        let forward = match &entry.asked {
+            Asked::Forward(wanted) => Some(ForwardId(wanted.id)),
+            Asked::Nothing { .. } | Asked::Waits { .. } | Asked::OverLimit => entry.twin,
+        };
+        let status = forward.and_then(|id| picture.companion.forwards.get(&id));
+        if status.is_some_and(|status| status.state == ForwardState::Active) {
+            tally.exposed += 1;
+        } else if entry.is_exposed() || entry.twin.is_some() {
+            tally.waiting += 1;
+        } else {
+            tally.private += 1;
+        }
+    }
+    tally
+}
+
 /// The line that `systemctl status` shows.
 pub fn status_line(picture: &Picture) -> String {
     let report = status(picture);
@@ -130,9 +165,14 @@ pub fn status_line(picture: &Picture) -> String {
         .address
         .map(|address| format!(" {address}"))
         .unwrap_or_default();
+    let tally = tally(picture);
+    let waiting = match tally.waiting {
+        0 => String::new(),
+        waiting => format!(", {waiting} waiting"),
+    };
     let mut line = format!(
-        "{} listeners: {} exposed{windows}, {} private; companion{address} {}",
-        report.listeners, report.exposed, report.withheld, report.companion.state
+        "{} listeners: {} exposed{windows}, {} private{waiting}; companion{address} {}",
+        report.listeners, tally.exposed, tally.private, report.companion.state
     );
     if report.mode != "nat" {
         line.push_str(&format!("; networking mode {}: nothing is exposed", report.mode));

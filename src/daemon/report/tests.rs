@@ -1,10 +1,10 @@
 //! What people and programs are told.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
 
-use super::{explain, rows, status, status_line};
+use super::{Reader, explain, rows, status, status_line};
 use crate::network::NetworkMode;
 use crate::picture::fixture::{World, bound, foreign, ours};
 use crate::push::{CompanionView, LinkState};
@@ -19,6 +19,80 @@ fn the_status_line_says_it_all() {
         line,
         "2 listeners: 1 exposed on 192.168.1.20, 1 private; companion 172.28.0.1:9756 connected"
     );
+}
+
+#[test]
+fn the_status_line_tells_what_waits_from_what_is_exposed() {
+    let mut world = shared();
+    for (id, state) in [
+        (4, Some(ForwardState::Pending)),
+        (5, Some(ForwardState::Conflict)),
+        (6, Some(ForwardState::Denied)),
+        (7, Some(ForwardState::OverLimit)),
+        (8, None),
+    ] {
+        world
+            .listeners
+            .push(ours(id, 8000 + u16::try_from(id).unwrap_or(0)));
+        let answers = state.map(|state| (ForwardId(id), answer(state, "why")));
+        world.companion.forwards.extend(answers);
+    }
+
+    let line = status_line(&world.picture());
+
+    assert!(
+        line.starts_with("7 listeners: 1 exposed on 192.168.1.20, 1 private, 5 waiting; companion"),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_ipv6_half_of_a_pair_counts_as_its_ipv4_half() {
+    let mut world = shared();
+    let mut half = bound(4, Ipv6Addr::UNSPECIFIED.into(), 8000);
+    half.socket.v6only = Some(true);
+    world.listeners.push(half);
+
+    let exposed = status_line(&world.picture());
+    let withheld = status(&world.picture()).withheld;
+    world.companion.forwards.clear();
+    let waiting = status_line(&world.picture());
+
+    assert!(
+        exposed.starts_with("3 listeners: 2 exposed on 192.168.1.20, 1 private;"),
+        "{exposed}"
+    );
+    assert!(
+        waiting.starts_with("3 listeners: 0 exposed, 1 private, 2 waiting;"),
+        "{waiting}"
+    );
+    assert_eq!(withheld, 2, "the verdict stays");
+}
+
+#[test]
+fn a_reader_learns_no_more_of_others_than_proc_tells() {
+    let picture = World::with(vec![ours(1, 8000)]).picture();
+    let told = |reader| {
+        let row = rows(&picture, false, reader).remove(0);
+        let walk = explain(&picture, 8000, reader);
+        (row.process.clone(), row.pid, format!("{row:?} {walk:?}"))
+    };
+    let name = Some("node".to_owned());
+
+    for reader in [Reader::Privileged, Reader::User(Some(1000))] {
+        let (process, pid, text) = told(reader);
+        assert_eq!((process, pid), (name.clone(), Some(7)));
+        assert!(
+            text.contains("exe=/usr/bin/node") && text.contains("(pid 7)"),
+            "{text}"
+        );
+    }
+    for reader in [Reader::User(Some(1001)), Reader::User(None)] {
+        let (process, pid, text) = told(reader);
+        assert_eq!((process, pid), (name.clone(), None));
+        assert!(!text.contains("exe=") && !text.contains("pid 7"), "{text}");
+        assert!(text.contains("user=ann"), "{text}");
+    }
 }
 
 #[test]
@@ -51,7 +125,7 @@ fn the_status_counts_ours_apart_from_others() {
 
 #[test]
 fn rows_carry_state_reason_and_place() {
-    let all = rows(&shared().picture(), true);
+    let all = rows(&shared().picture(), true, Reader::Privileged);
 
     let seen = all.iter().map(|row| {
         (
@@ -73,7 +147,7 @@ fn rows_carry_state_reason_and_place() {
         all.iter().skip(1).all(|row| !row.reason.is_empty()),
         "what is not exposed has a reason"
     );
-    assert_eq!(rows(&shared().picture(), false).len(), 2);
+    assert_eq!(rows(&shared().picture(), false, Reader::Privileged).len(), 2);
 }
 
 #[test]
@@ -86,7 +160,7 @@ fn without_a_companion_every_forward_waits_and_says_why() {
         ..CompanionView::default()
     };
 
-    let rows = rows(&world.picture(), false);
+    let rows = rows(&world.picture(), false, Reader::Privileged);
 
     assert_eq!((rows[0].state.as_str(), &rows[0].reason), ("pending", &reason));
 }
@@ -115,7 +189,7 @@ fn explain_stops_where_the_way_stops() {
         (&conflict, "windows", "held by iis (pid 4)"),
         (&World::with(vec![foreign(1, 8000)]), "owner", "another distro"),
     ] {
-        let walk = explain(&world.picture(), 8000);
+        let walk = explain(&world.picture(), 8000, Reader::Privileged);
 
         let last = walk.listeners[0]
             .steps
@@ -131,7 +205,7 @@ fn explain_stops_where_the_way_stops() {
 
 #[test]
 fn explain_tells_the_way_to_the_end() {
-    let walk = explain(&shared().picture(), 8000);
+    let walk = explain(&shared().picture(), 8000, Reader::Privileged);
 
     assert_eq!(walk.listeners[0].steps.len(), 5);
     assert!(walk.listeners[0].steps.iter().all(|step| step.passed));
@@ -140,7 +214,7 @@ fn explain_tells_the_way_to_the_end() {
 
 #[test]
 fn explain_speaks_of_silent_ports_too() {
-    let walk = explain(&World::with(vec![]).picture(), 8000);
+    let walk = explain(&World::with(vec![]).picture(), 8000, Reader::Privileged);
 
     assert!(
         walk.conclusion.starts_with("Nothing listens on TCP port 8000"),

@@ -1,60 +1,27 @@
-//! What the event loop starts from: the networking mode, the way to the companion, who this daemon is.
+//! What the event loop starts from: the way to the companion, who this daemon is.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
 use std::{fs, io};
 
+use wslnet_console::diagnose::ConfigFile;
+use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::OpenSession;
 
-use super::MODE_RETRY;
-use crate::config::{CompanionAddress, Config};
-use crate::network::{self, ModeError, NetworkMode, NetworkView};
-use crate::picture::ModeView;
+use super::ConfigRefused;
+use crate::config::{self, CompanionAddress, Config};
+use crate::network::{NetworkMode, NetworkView};
 use crate::push::Route;
 
-/// The networking mode, and when to ask for it again.
-pub(super) struct Mode {
-    pub(super) view: ModeView,
-    pub(super) ask_again: Option<Instant>,
-}
-
-/// Finds out the mode. It is fixed for the life of the VM, so a clear answer is asked for once.
-///
-/// # Errors
-/// Only if the configuration is at fault. A WSL that does not answer leaves the mode unknown, and is asked again.
-pub(super) fn mode(config: &Config) -> anyhow::Result<Mode> {
-    let configured = config.mode_outside_wsl.configured();
-    match network::detect(configured) {
-        Ok(detected) => {
-            if let Some(ignored) = detected.ignored {
-                tracing::warn!(
-                    ignored,
-                    "network-mode is not used inside WSL, where WSL itself is asked"
-                );
-            }
-            Ok(Mode {
-                view: ModeView {
-                    mode: detected.mode,
-                    source: detected.source,
-                },
-                ask_again: None,
-            })
-        }
-        Err(error @ (ModeError::NotConfigured | ModeError::BadConfiguration(_))) => Err(error.into()),
-        Err(error) => {
-            let source = format!("{:#}", anyhow::Error::from(error));
-            tracing::warn!(
-                source,
-                "the networking mode is unknown; nothing is exposed until WSL tells it"
-            );
-            let mode = NetworkMode::Unknown("unknown".to_owned());
-            Ok(Mode {
-                view: ModeView { mode, source },
-                ask_again: Some(Instant::now() + MODE_RETRY),
-            })
-        }
-    }
+/// The configuration to start with. A report of what is wrong with it goes to stderr.
+pub(super) fn config(file: &mut ConfigFile) -> Result<Config, ConfigRefused> {
+    file.read().and_then(config::parse).map_err(|report| {
+        print_to_stderr(&report.render(false));
+        let summary = report.summary();
+        ConfigRefused(format!(
+            "{summary}: nothing is exposed before the configuration is mended"
+        ))
+    })
 }
 
 /// How the companion can be reached.
@@ -106,4 +73,25 @@ pub(super) fn hello() -> io::Result<OpenSession> {
         pid_namespace: fs::metadata("/proc/self/ns/pid")?.ino(),
         daemon: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_bad_configuration_is_told_apart_from_other_failures() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("config.toml");
+        fs::write(&path, "opt-in = []\n").unwrap();
+
+        let error = anyhow::Error::from(config(&mut ConfigFile::new(path.clone(), true)).unwrap_err());
+
+        assert!(error.is::<ConfigRefused>());
+        assert!(error.to_string().contains("config.toml:1"), "{error}");
+        fs::write(&path, "").unwrap();
+        assert!(config(&mut ConfigFile::new(path, true)).is_ok());
+    }
 }

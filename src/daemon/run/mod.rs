@@ -1,31 +1,35 @@
 //! `wslnetd run`: the one event loop. A change of anything (listeners, network, companion, configuration) wakes it; it joins
 //! a new [`Picture`], and whatever differs from before goes out.
 
+mod changes;
 mod inputs;
+mod mode;
+mod service;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
 use wslnet_console::diagnose::ConfigFile;
-use wslnet_console::output::print_to_stderr;
-use wslnet_protocol::{ForwardId, ForwardSet};
+use wslnet_protocol::ForwardSet;
 
+use self::changes::Changes;
+use self::mode::Mode;
+use self::service::{Signals, Watchdog};
 use crate::config::{self, Config};
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
 use crate::listeners::WakeUp;
 use crate::network::{NetworkView, Watcher};
 use crate::observe::{Observed, Observer};
-use crate::picture::{Inputs, Picture};
+use crate::picture::{Inputs, Picture, Pushed};
 use crate::policy::Policy;
 use crate::push::{CompanionView, Identity, Pusher, Route};
 use crate::report;
@@ -35,8 +39,6 @@ use crate::systemd::Manager;
 const POLL: Duration = Duration::from_millis(100);
 /// How long the goodbye and the end of all tasks may take. Less than the unit's TimeoutStopSec.
 const STOP_TIME: Duration = Duration::from_secs(4);
-/// When to ask for the networking mode again after WSL gave no answer.
-const MODE_RETRY: Duration = Duration::from_secs(10);
 
 /// Where the daemon keeps its files.
 #[derive(Clone, Debug)]
@@ -51,35 +53,35 @@ pub struct Places {
     pub run_dir: PathBuf,
 }
 
+/// The configuration keeps the daemon from starting. Starting again is of no use before somebody mends it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigRefused(String);
+
 /// Runs until SIGTERM or SIGINT. `companion` overrides the configured address.
 ///
 /// # Errors
-/// What keeps the daemon from starting, and the end of a part that must not end.
+/// What keeps the daemon from starting ([`ConfigRefused`] if it is the configuration), and the end of a part that must not
+/// end.
 pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Result<()> {
+    // First of all: until then, a signal kills.
+    let hangup = Signals::new(&[SignalKind::hangup()])?;
+    let end = Signals::new(&[SignalKind::terminate(), SignalKind::interrupt()])?;
     let mut config_file = ConfigFile::new(places.config.clone(), places.config_named);
-    let config = match config_file.read().and_then(config::parse) {
-        Ok(config) => config,
-        Err(report) => {
-            print_to_stderr(&report.render(false));
-            bail!(
-                "{}: nothing is exposed before the configuration is mended",
-                report.summary()
-            );
-        }
-    };
-    let mode = inputs::mode(&config)?;
+    let config = inputs::config(&mut config_file)?;
+    let mode = Mode::find_out(&config).map_err(|error| ConfigRefused(error.to_string()))?;
     let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
     let commands = endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME))
         .with_context(|| format!("cannot open the control endpoint in {}", places.run_dir.display()))?;
     let watcher = Watcher::open().await.context("cannot watch the network")?;
     let observer = Observer::start(config.source, WakeUp::Poll { every: POLL })?;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"), key = %key.public(), mode = %mode.view.mode, config = %places.config.display(),
+        version = env!("CARGO_PKG_VERSION"), key = %key.public(), config = %places.config.display(),
         "wslnetd starts"
     );
 
     let stop = CancellationToken::new();
-    let first_route = inputs::route(&config, companion, &mode.view.mode, &watcher.views().borrow());
+    let first_route = inputs::route(&config, companion, &mode.view().mode, &watcher.views().borrow());
     let (route, route_seen) = watch::channel(first_route);
     let (wanted, wanted_seen) = watch::channel(None);
     let (view, companion_seen) = watch::channel(CompanionView::default());
@@ -104,7 +106,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         companion: companion_seen,
         route,
         wanted,
-        pushed: BTreeSet::new(),
+        pushed: Pushed::default(),
+        changes: Changes::default(),
         damper: Damper::default(),
         held: Held::default(),
         manager: Manager::default(),
@@ -121,6 +124,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
                 commands,
                 stop,
             },
+            hangup,
+            end,
         )
         .await;
     daemon.observer.stop();
@@ -134,7 +139,7 @@ struct Daemon {
     policy: Policy,
     config_error: Option<String>,
     fixed_companion: Option<SocketAddr>,
-    mode: inputs::Mode,
+    mode: Mode,
     observer: Observer,
     observed: watch::Receiver<Observed>,
     network: watch::Receiver<NetworkView>,
@@ -142,8 +147,8 @@ struct Daemon {
     companion: watch::Receiver<CompanionView>,
     route: watch::Sender<Route>,
     wanted: watch::Sender<Option<ForwardSet>>,
-    /// The forwards that were asked for and whose listeners still live.
-    pushed: BTreeSet<ForwardId>,
+    pushed: Pushed,
+    changes: Changes,
     damper: Damper,
     held: Held,
     manager: Manager,
@@ -162,9 +167,9 @@ impl Daemon {
         picture: &watch::Sender<Picture>,
         mut reloads: mpsc::Receiver<ReloadRequest>,
         mut tasks: Tasks,
+        mut hangup: Signals,
+        mut end: Signals,
     ) -> anyhow::Result<()> {
-        let mut hangup = Signals::new(&[SignalKind::hangup()])?;
-        let mut end = Signals::new(&[SignalKind::terminate(), SignalKind::interrupt()])?;
         let mut watchdog = Watchdog::new(self.manager.watchdog());
         loop {
             self.refresh(picture);
@@ -187,7 +192,7 @@ impl Daemon {
                     self.manager.reloaded();
                 }
                 () = until(self.held.next()) => {}
-                () = until(self.mode.ask_again) => self.mode = inputs::mode(&self.config)?,
+                () = self.mode.changed() => {}
                 () = watchdog.tick() => watchdog.feed(&self.observer, &self.manager),
                 () = end.next() => break,
                 ended = &mut tasks.pusher => bail!("the pusher ended: {ended:?}"),
@@ -210,31 +215,59 @@ impl Daemon {
         self.observed.mark_unchanged();
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
-        let route = inputs::route(
-            &self.config,
-            self.fixed_companion,
-            &self.mode.view.mode,
-            &self.network.borrow(),
-        );
-        self.route.send_if_modified(|before| replace(before, route));
         self.look_for_flapping();
 
         let new = self.picture();
-        self.forget_dead_listeners(&new);
+        if new.companion.applied {
+            self.pushed.settle();
+        }
+        self.pushed.forget_closed_ports(&new);
         if let Some(set) = new.set(&self.pushed) {
-            self.pushed.extend(set.forwards.iter().map(|forward| forward.id));
-            self.wanted.send_if_modified(|before| replace(before, Some(set)));
+            if self.mode.is_settled() {
+                self.pushed.remember(&set);
+                self.wanted.send_if_modified(|before| replace(before, Some(set)));
+                self.journal(&new);
+            }
             self.manager.ready();
         }
+        // After the set: a companion that is found now must not get an outdated one.
+        let route = inputs::route(
+            &self.config,
+            self.fixed_companion,
+            &self.mode.view().mode,
+            &self.network.borrow(),
+        );
+        self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));
         picture.send_replace(new);
+    }
+
+    /// Tells the journal what became of listeners.
+    fn journal(&mut self, picture: &Picture) {
+        let news = self.changes.look(picture);
+        for line in news.lines {
+            let changes::Line {
+                address,
+                process,
+                state,
+                reason,
+                windows,
+            } = line;
+            tracing::info!(%address, process, state, reason, windows, "listener");
+        }
+        if news.left_out > 0 {
+            tracing::info!(
+                count = news.left_out,
+                "more listeners changed; `wslnetd list` shows them all"
+            );
+        }
     }
 
     fn picture(&self) -> Picture {
         Picture::join(&Inputs {
             observed: &self.observed.borrow(),
             network: &self.network.borrow(),
-            mode: &self.mode.view,
+            mode: self.mode.view(),
             policy: &self.policy,
             held: &self.held,
             companion: &self.companion.borrow(),
@@ -251,17 +284,6 @@ impl Daemon {
         self.held = self.damper.look(&ports, Instant::now());
     }
 
-    fn forget_dead_listeners(&mut self, picture: &Picture) {
-        if picture.source.is_some() {
-            let living = picture
-                .entries
-                .iter()
-                .map(|entry| ForwardId(entry.listener.socket.id()));
-            let living = living.collect::<BTreeSet<_>>();
-            self.pushed.retain(|id| living.contains(id));
-        }
-    }
-
     /// Reads the configuration again. A bad one changes nothing; the rendered report says what is wrong with it.
     fn reload(&mut self) -> Result<(), String> {
         let read = self
@@ -274,15 +296,26 @@ impl Daemon {
         taken_over
     }
 
+    /// Puts the configuration in force, or changes nothing and says why, in whole lines.
     fn take_over(&mut self, config: Config) -> Result<(), String> {
-        if config.source != self.config.source {
+        let mode = if config.mode_outside_wsl == self.config.mode_outside_wsl {
+            None
+        } else {
+            Mode::find_out_again(&config).map_err(|error| format!("{error}\n"))?
+        };
+        let observer = if config.source == self.config.source {
+            None
+        } else {
             let observer = Observer::start(config.source, WakeUp::Poll { every: POLL });
-            let observer = observer.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            Some(observer.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?)
+        };
+
+        if let Some(mode) = mode {
+            self.mode = mode;
+        }
+        if let Some(observer) = observer {
             self.observed = observer.observed();
             std::mem::replace(&mut self.observer, observer).stop();
-        }
-        if config.mode_outside_wsl != self.config.mode_outside_wsl {
-            self.mode = inputs::mode(&config).map_err(|error| format!("{error:#}"))?;
         }
         self.policy = Policy::new(&config);
         self.config = config;
@@ -305,67 +338,5 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Several signals as one.
-struct Signals(Vec<Signal>);
-
-impl Signals {
-    fn new(kinds: &[SignalKind]) -> anyhow::Result<Self> {
-        let signals = kinds.iter().map(|kind| signal(*kind)).collect::<Result<_, _>>();
-        Ok(Self(signals.context("cannot wait for signals")?))
-    }
-
-    async fn next(&mut self) {
-        std::future::poll_fn(|context| {
-            let any = self
-                .0
-                .iter_mut()
-                .any(|signal| signal.poll_recv(context).is_ready());
-            if any {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
-        })
-        .await;
-    }
-}
-
-/// Feeds the service manager's watchdog, but only while scans finish: a daemon that looks at nothing is of no use.
-struct Watchdog {
-    interval: Option<Interval>,
-    pulse: u64,
-}
-
-impl Watchdog {
-    fn new(every: Option<Duration>) -> Self {
-        let interval = every.map(|every| {
-            let mut interval = tokio::time::interval(every);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            interval
-        });
-        Self {
-            interval,
-            pulse: u64::MAX,
-        }
-    }
-
-    async fn tick(&mut self) {
-        match &mut self.interval {
-            Some(interval) => {
-                interval.tick().await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn feed(&mut self, observer: &Observer, manager: &Manager) {
-        let pulse = observer.pulse();
-        if pulse != self.pulse {
-            self.pulse = pulse;
-            manager.alive();
-        }
     }
 }

@@ -64,15 +64,13 @@ fn wsl_without_wslinfo_is_nat() {
 fn outside_wsl_the_mode_must_be_configured() {
     let machine = Machine::new(DEBIAN).with_wslinfo("echo mirrored");
 
-    let missing = machine.detect(None).unwrap_err();
-    let wrong = machine.detect(Some("nut")).unwrap_err();
+    let missing = machine.probe.detect(None).unwrap_err();
     let right = machine.detect(Some("nat")).unwrap();
 
     assert!(
         missing.to_string().contains("network-mode = \"nat\""),
         "{missing}"
     );
-    assert!(wrong.to_string().contains("network-mode = \"nut\""), "{wrong}");
     assert_eq!(right.mode, NetworkMode::Nat);
     assert_eq!(right.ignored, None);
 }
@@ -114,6 +112,32 @@ fn failures_and_odd_answers_are_errors_and_never_a_mode() {
     assert!(matches!(silent, ModeError::Answer { .. }), "{silent}");
     assert!(matches!(binary, ModeError::Answer { .. }), "{binary}");
     assert!(matches!(long, ModeError::Answer { .. }), "{long}");
+}
+
+#[test]
+fn what_wslinfo_complains_about_is_told() {
+    let failed = Machine::new(MICROSOFT)
+        .with_wslinfo("echo first >&2; printf 'no \\033interop\\n\\n' >&2; exit 3")
+        .detect(None)
+        .unwrap_err();
+    let mut hanging = Machine::new(MICROSOFT).with_wslinfo("echo waiting >&2; exec sleep 600 2>/dev/null");
+    hanging.probe.limit = Duration::from_millis(500);
+    let hung = hanging.detect(None).unwrap_err();
+
+    let failed = failed.to_string();
+    assert!(failed.ends_with(": no \u{fffd}interop"), "{failed}");
+    assert!(hung.to_string().ends_with("within 500ms: waiting"), "{hung}");
+}
+
+#[test]
+fn nothing_is_run_before_somebody_asks() {
+    let machine = Machine::new(MICROSOFT).with_wslinfo("exec sleep 600");
+    let start = Instant::now();
+
+    let detection = machine.probe.detect(None).unwrap();
+
+    assert!(matches!(detection, Detection::Ask(_)), "{detection:?}");
+    assert!(start.elapsed() < machine.probe.limit);
 }
 
 #[test]
@@ -160,6 +184,13 @@ impl Machine {
     }
 
     fn detect(&self, configured: Option<&str>) -> Result<Detected, ModeError> {
-        self.probe.detect(configured)
+        let detection = self
+            .probe
+            .detect(configured)
+            .unwrap_or_else(|error| panic!("{error}"));
+        match detection {
+            Detection::Known(detected) => Ok(detected),
+            Detection::Ask(inquiry) => inquiry.ask(),
+        }
     }
 }

@@ -23,7 +23,6 @@ fn the_first_view_is_complete() {
             .values()
             .find(|iface| iface.name == "eth0")
             .unwrap();
-        assert!(eth0.up);
         assert!(eth0.addresses.contains(&("172.20.0.5".parse().unwrap(), 24)));
         assert_eq!(gateway(&view), Some(Ipv4Addr::new(172, 20, 0, 1)));
         assert_eq!(view.vm_address(), Some(Ipv4Addr::new(172, 20, 0, 5)));
@@ -117,19 +116,12 @@ fn a_default_route_that_vanishes_without_a_message_is_noticed() {
         ip("link set eth0 down");
         let down = wait_for(watcher, |view| gateway(view).is_none()).await;
         ip("link set eth0 up");
-        let up = wait_for(watcher, |view| {
-            view.interfaces
-                .values()
-                .any(|iface| iface.name == "eth0" && iface.up)
-        })
-        .await;
         ip("route add default via 172.20.0.1");
         let back = wait_for(watcher, |view| gateway(view).is_some()).await;
         ip("address del 172.20.0.5/24 dev eth0");
         wait_for(watcher, |view| gateway(view).is_none()).await;
 
         assert_eq!(down.vm_address(), None);
-        assert_eq!(gateway(&up), None);
         assert_eq!(back.vm_address(), Some(Ipv4Addr::new(172, 20, 0, 5)));
     });
 }
