@@ -55,7 +55,8 @@ pub enum Key {
     Uid,
 }
 
-/// What the value of a label must be. Values are compared exactly, upper and lower case apart.
+/// What the value of a label must be. Values are compared exactly, upper and lower case apart; only the characters that
+/// must not be shown are all the same, U+FFFD, in labels and here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Matcher {
     /// This text.

@@ -9,14 +9,22 @@ mod users;
 
 use std::fmt;
 
+use wslnet_console::text::clean;
+
 pub use self::attributor::Attributor;
 pub use self::processes::Process;
 use crate::listeners::Socket;
 
-/// The longest name that is kept, in characters.
-const NAME_LIMIT: usize = 64;
-/// The longest path that is kept, in characters.
-const PATH_LIMIT: usize = 256;
+/// The longest value that a label keeps, in characters: no path is longer (PATH_MAX, include/uapi/linux/limits.h).
+const VALUE_LIMIT: usize = 4096;
+/// How many characters of it are shown.
+const SHOWN_LIMIT: usize = 256;
+
+/// Text that others chose, as it becomes the value of a label: whole, but without the characters that must not be shown,
+/// which all turn into U+FFFD. What is compared with a label has to go through here too, or it would never match.
+pub(crate) fn value(foreign: impl AsRef<[u8]>) -> String {
+    clean(foreign, VALUE_LIMIT)
+}
 
 /// Who holds a listening socket in this distro.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +43,14 @@ pub struct Owner {
 pub struct Label {
     /// What the fact is about, for example `port`.
     pub key: String,
-    /// The fact, safe to print.
+    /// The whole fact, safe to print, but as long as a path can be.
     pub value: String,
 }
 
 impl fmt::Display for Label {
+    /// `key=value`, where the end of a very long value gives way to `…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.key, self.value)
+        write!(f, "{}={}", self.key, clean(&self.value, SHOWN_LIMIT))
     }
 }
 
@@ -214,6 +223,35 @@ mod tests {
         );
         assert_eq!(bind_of("[::ffff:172.20.1.5]:1"), "172.20.1.5");
         assert_eq!(bind_of("[fd00::5]:1"), "fd00::5");
+    }
+
+    #[test]
+    fn a_long_value_is_kept_whole_and_shown_in_part() {
+        let path = format!("/{}", "long/".repeat(200));
+        let holder = process(7, "a", Some(&path));
+        let owner = Owner {
+            holders: vec![holder],
+            uid: 0,
+            user: None,
+        };
+
+        let labels = labels_of(&socket("[::]:80", 0), Some(&owner));
+
+        assert_eq!(labels.get("exe"), Some(path.as_str()));
+        let exe = labels
+            .iter()
+            .find(|label| label.key == "exe")
+            .unwrap()
+            .to_string();
+        assert_eq!(exe.chars().count(), "exe=".len() + SHOWN_LIMIT);
+        assert!(exe.ends_with('…'), "{exe}");
+    }
+
+    #[test]
+    fn hostile_characters_are_not_shown_even_if_somebody_labels_with_them() {
+        let labels = Labels::from_iter([("process", "a\u{1b}[2Jb")]);
+
+        assert_eq!(labels.to_string(), "process=a\u{fffd}[2Jb");
     }
 
     fn socket(address: &str, uid: u32) -> Socket {

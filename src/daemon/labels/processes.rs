@@ -17,9 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use wslnet_console::text::clean;
-
-use super::{NAME_LIMIT, PATH_LIMIT};
+use super::value;
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
@@ -36,7 +34,7 @@ pub struct Process {
     pub start_time: u64,
     /// The name in `/proc/PID/comm`, made safe to print.
     pub name: String,
-    /// The program file, made safe to print. `None` where the process has none any more or we may not look.
+    /// The program file, made safe to print but not shortened. `None` where the process has none any more or we may not look.
     pub exe: Option<String>,
 }
 
@@ -158,10 +156,10 @@ impl OpenProcess {
     pub(super) fn describe(&self) -> Option<Process> {
         let start_time = start_time(&self.read("stat")?)?;
         let comm = self.read("comm")?;
-        let name = clean(comm.strip_suffix(b"\n").unwrap_or(&comm), NAME_LIMIT);
+        let name = value(comm.strip_suffix(b"\n").unwrap_or(&comm));
         let exe = readlinkat(&self.folder, "exe").ok().map(|path| {
             let path = path.as_bytes();
-            clean(path.strip_suffix(b" (deleted)").unwrap_or(path), PATH_LIMIT)
+            value(path.strip_suffix(b" (deleted)").unwrap_or(path))
         });
         Some(Process {
             pid: self.pid,

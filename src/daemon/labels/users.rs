@@ -7,9 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use wslnet_console::text::clean;
-
-use super::NAME_LIMIT;
+use super::value;
 
 /// What tells one version of the file from another: modification time (seconds, nanoseconds), size and inode.
 type Version = (i64, i64, u64, u64);
@@ -60,7 +58,7 @@ fn parse(file: &[u8]) -> BTreeMap<u32, String> {
         };
         let uid = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse().ok());
         if let (Some(uid), false) = (uid, name.is_empty()) {
-            names.entry(uid).or_insert_with(|| clean(name, NAME_LIMIT));
+            names.entry(uid).or_insert_with(|| value(name));
         }
     }
     names

@@ -6,9 +6,14 @@ use std::ops::{Range, RangeInclusive};
 use wslnet_console::diagnose::nearest;
 
 use super::{Key, Matcher, Selector, SelectorError, Term};
+use crate::labels;
 
 /// Longest process name that the kernel keeps, in bytes (TASK_COMM_LEN less its end mark, include/linux/sched.h).
 const COMM_BYTES: usize = 15;
+/// Longest path, in bytes (PATH_MAX less its end mark, include/uapi/linux/limits.h).
+const PATH_BYTES: usize = 4095;
+/// What the kernel adds to the path of a program whose file is gone; the label leaves it out.
+const DELETED: &str = " (deleted)";
 
 /// A piece of the selector's text and where it starts.
 #[derive(Clone, Copy)]
@@ -124,16 +129,21 @@ fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
         Key::Uid => number(key, value, 0..=u32::MAX - 1),
         Key::Proto => word(key, value, &["tcp", "udp"]),
         Key::Bind => bind(value),
-        Key::Process if text.len() > COMM_BYTES => {
-            let mut kept = text.to_owned();
-            while kept.len() > COMM_BYTES {
-                kept.pop();
-            }
-            Err(value.error(
+        Key::Process => match kept_of_name(text) {
+            None => Ok(Matcher::Exact(labels::value(text))),
+            Some(kept) => Err(value.error(
                 format!("no process is called `{text}`: the kernel keeps {COMM_BYTES} bytes of a name"),
                 format!("write \"process={kept}\""),
-            ))
-        }
+            )),
+        },
+        Key::Exe if text.len() > PATH_BYTES => Err(value.error(
+            format!("no path is longer than {PATH_BYTES} bytes"),
+            "write another label, such as \"process=node\"",
+        )),
+        Key::Exe if text.ends_with(DELETED) => Err(value.error(
+            format!("`{DELETED}` is what the kernel says of a file that is gone, and not looked at here"),
+            format!("write \"exe={}\"", text.trim_end_matches(DELETED)),
+        )),
         Key::Exe if !text.starts_with('/') => Err(value.error(
             format!("`{text}` is no whole path"),
             format!("write the path from the root, such as \"exe=/usr/bin/{text}\", or \"process={text}\""),
@@ -142,8 +152,30 @@ fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
             format!("`{text}` is a number, not the name of a user"),
             format!("write \"uid={text}\""),
         )),
-        Key::Process | Key::Exe | Key::User => Ok(Matcher::Exact(text.to_owned())),
+        Key::Exe | Key::User => Ok(Matcher::Exact(labels::value(text))),
     }
+}
+
+/// What the kernel makes of a name that is too long. It may cut through a character, and what is left of that one reads
+/// as U+FFFD; so written by the user, that one stands for a single byte.
+fn kept_of_name(name: &str) -> Option<String> {
+    let mut bytes = 0;
+    for (at, c) in name.char_indices() {
+        let length = if c == char::REPLACEMENT_CHARACTER {
+            1
+        } else {
+            c.len_utf8()
+        };
+        if bytes + length > COMM_BYTES {
+            let mut kept = name.get(..at).unwrap_or_default().to_owned();
+            if bytes < COMM_BYTES {
+                kept.push(char::REPLACEMENT_CHARACTER);
+            }
+            return Some(kept);
+        }
+        bytes += length;
+    }
+    None
 }
 
 fn number(key: Key, value: Piece<'_>, allowed: RangeInclusive<u32>) -> Result<Matcher, SelectorError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Facts, Key, Selector, SelectorError};
+use crate::labels::{Labels, value};
 
 /// The labels of a listener, written down.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +116,10 @@ fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
             "exe=node",
             "node: `node` is no whole path (write the path from the root, such as \"exe=/usr/bin/node\", or \"process=node\")".to_owned(),
         ),
+        (
+            "exe=/srv/a (deleted)",
+            "/srv/a (deleted): ` (deleted)` is what the kernel says of a file that is gone, and not looked at here (write \"exe=/srv/a\")".to_owned(),
+        ),
         ("user=1000", "1000: `1000` is a number, not the name of a user (write \"uid=1000\")".to_owned()),
         (
             "port=1,port=2",
@@ -122,6 +127,36 @@ fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
         ),
     ] {
         assert_eq!(mistake(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn every_path_and_name_that_a_process_can_have_is_matched() {
+    let long = format!("/opt/{}/x", "deep/".repeat(810));
+    for (key, real) in [
+        ("exe", long.as_bytes()),
+        ("exe", b"/tmp/a\x1b[2J\tb"),
+        ("exe", "/tmp/a\u{202e}b".as_bytes()),
+        ("process", "x\u{7f}y\n z".as_bytes()),
+        // The kernel cut this name through its last character.
+        ("process", &"fourteen-bytesé".as_bytes()[..15]),
+        ("user", "ann\u{9b}".as_bytes()),
+    ] {
+        let labels = Labels::from_iter([(key, value(real))]);
+        let text = format!("{key}={}", String::from_utf8_lossy(real));
+
+        assert!(selector(&text).matches(&labels), "{text:?}");
+    }
+}
+
+#[test]
+fn the_advice_for_a_long_name_is_what_the_kernel_makes_of_it() {
+    for name in ["fourteen-bytesé", "fourteen-bytes日本", "gnome-remote-desktop"] {
+        let kept = value(&name.as_bytes()[..15]);
+        let labels = Labels::from_iter([("process", kept.as_str())]);
+
+        assert!(mistake(&format!("process={name}")).ends_with(&format!("(write \"process={kept}\")")));
+        assert!(selector(&format!("process={kept}")).matches(&labels));
     }
 }
 

@@ -339,6 +339,22 @@ fn hostile_names_and_deleted_programs_come_out_clean() {
 }
 
 #[test]
+fn a_long_path_is_kept_whole() {
+    let world = World::new();
+    let path = format!("/opt/{}x", "deep/".repeat(800));
+    world.process(200, 10, "deep", &[(9, 77)]);
+    world.program(200, &path);
+    let mut attributor = world.attributor();
+
+    let owner = attributor
+        .attribute(&[socket(77)], Instant::now())
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(owner.holders[0].exe.as_deref(), Some(path.as_str()));
+}
+
+#[test]
 fn threads_are_asked_when_the_first_one_has_ended() {
     let world = World::new();
     world.process(200, 10, "threads", &[]);
