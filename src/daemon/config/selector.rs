@@ -41,7 +41,7 @@ pub struct Term {
 pub enum Key {
     /// The port that the listener has, 1 to 65535.
     Port,
-    /// `tcp` or `udp`.
+    /// `tcp`.
     Proto,
     /// `wildcard`, `loopback`, or the address.
     Bind,

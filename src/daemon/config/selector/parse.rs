@@ -127,7 +127,11 @@ fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
         Key::Port => number(key, value, 1..=u32::from(u16::MAX)),
         // The last one is no user: the kernel uses it for "unchanged".
         Key::Uid => number(key, value, 0..=u32::MAX - 1),
-        Key::Proto => word(key, value, &["tcp", "udp"]),
+        Key::Proto if text.eq_ignore_ascii_case("udp") => Err(value.error(
+            "this release forwards TCP only, so no listener has `proto=udp`",
+            "remove the selector: UDP stays private",
+        )),
+        Key::Proto => word(key, value, &["tcp"]),
         Key::Bind => bind(value),
         Key::Process => match kept_of_name(text) {
             None => Ok(Matcher::Exact(labels::value(text))),

@@ -105,6 +105,10 @@ fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
         ("port=+1", format!("+1: `+1` is no number of `port` ({port_hint})")),
         ("port=9-1", "9-1: the range `9-1` runs backwards (write \"port=1-9\")".to_owned()),
         ("proto=TCP", "TCP: `TCP` is no value of `proto` (did you mean `tcp`?)".to_owned()),
+        (
+            "proto=udp,port=53",
+            "udp: this release forwards TCP only, so no listener has `proto=udp` (remove the selector: UDP stays private)".to_owned(),
+        ),
         ("bind=all", "all: `all` is no value of `bind` (allowed: wildcard, loopback, or an IP address)".to_owned()),
         ("bind=0.0.0.0", "0.0.0.0: `0.0.0.0` has a name here (write \"bind=wildcard\")".to_owned()),
         ("bind=::1", "::1: `::1` has a name here (write \"bind=loopback\")".to_owned()),
@@ -182,7 +186,7 @@ fn term() -> impl Strategy<Value = (Key, String)> {
     prop_oneof![
         range(1, 6).prop_map(|value| (Key::Port, value)),
         range(0, 4).prop_map(|value| (Key::Uid, value)),
-        prop_oneof![Just("tcp"), Just("udp")].prop_map(|value| (Key::Proto, value.to_owned())),
+        Just((Key::Proto, "tcp".to_owned())),
         prop_oneof![Just("wildcard"), Just("loopback"), Just("10.0.0.1")]
             .prop_map(|value| (Key::Bind, value.to_owned())),
         "[ab é=]{0,4}[ab]".prop_map(|value| (Key::Process, value.trim().to_owned())),
