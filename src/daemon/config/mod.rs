@@ -3,6 +3,7 @@
 
 mod raw;
 mod selector;
+mod warnings;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::listeners::SourceChoice;
 #[cfg(test)]
 pub(crate) use selector::tests as selector_tests;
 pub use selector::{Facts, Key, Matcher, Selector, SelectorError, Term};
+pub use warnings::warnings;
 
 /// Where the configuration is unless the user says otherwise.
 pub const STANDARD_PATH: &str = "/etc/wslnetd/config.toml";

@@ -13,6 +13,7 @@ use wslnet_console::text::clean;
 
 pub use self::attributor::Attributor;
 pub use self::processes::Process;
+pub(crate) use self::users::Users;
 use crate::listeners::Socket;
 
 /// The longest value that a label keeps, in characters: no path is longer (PATH_MAX, include/uapi/linux/limits.h).
