@@ -197,6 +197,8 @@ fn a_lost_holder_is_looked_for_at_once() {
     world.process(201, 11, "worker", &[(9, 77)]);
     let mut attributor = world.attributor();
     let calm = settle(&mut attributor, &socket(77), Instant::now());
+    // However fresh the last look is.
+    attributor.attribute(&[socket(77), socket(88)], calm + 900 * MS);
 
     world.end(201);
     world.process(201, 11, "worker", &[(100, 77)]);
