@@ -5,6 +5,15 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// The exit code by which systemd knows a configuration error (systemd.exec(5)). The unit does not start the daemon again
+/// after it: a bad configuration stays bad. People get an ordinary failure instead.
+pub const EX_CONFIG: u8 = 78;
+
+/// Whether systemd started this process and listens to it.
+pub fn is_our_manager() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Speaks to the service manager. Says nothing twice.
 #[derive(Debug, Default)]
 pub struct Manager {

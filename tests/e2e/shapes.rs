@@ -239,7 +239,11 @@ fn a_reuseport_group_outlives_its_first_member_and_can_still_be_cut() {
     rig.distro.reconfigure("opt-out = [\"port=8000\"]\n");
     rig.client.until_closed(SOON, WINDOWS, 8000);
     eventually(SOON, || {
-        let left = survivors.iter_mut().filter(|stream| living(stream)).count();
+        let left = survivors
+            .iter_mut()
+            .map(|stream| living(stream))
+            .filter(|living| *living)
+            .count();
         check(left == 0, || {
             format!("{left} connections to a private service live on")
         })

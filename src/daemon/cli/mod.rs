@@ -19,6 +19,7 @@ use crate::control::{self, Ask, Reloaded};
 use crate::push::COMPANION;
 use crate::report::{Row, StatusReport, Walk};
 use crate::run::{self, Places};
+use crate::systemd;
 
 /// How long a running daemon may take to answer a command.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -101,6 +102,9 @@ pub fn main() -> ExitCode {
         Ok(()) => output::Exit::Ok.into(),
         Err(error) => {
             output::report_error("wslnetd", error.as_ref());
+            if error.is::<run::ConfigRefused>() && systemd::is_our_manager() {
+                return ExitCode::from(systemd::EX_CONFIG);
+            }
             output::Exit::Failure.into()
         }
     }
@@ -176,7 +180,12 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 
 fn check(file: &std::path::Path) -> anyhow::Result<()> {
     match config::load(file) {
-        Ok(Some(_)) => Ok(output::print(&format!("{}: no mistakes\n", file.display()))?),
+        Ok(Some(config)) => {
+            for warning in config::warnings(&config) {
+                output::print_to_stderr(&format!("warning: {warning}\n"));
+            }
+            Ok(output::print(&format!("{}: no mistakes\n", file.display()))?)
+        }
         Ok(None) => bail!(
             "{} does not exist: wslnetd would run with its defaults",
             file.display()

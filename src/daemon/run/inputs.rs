@@ -15,13 +15,22 @@ use crate::push::Route;
 
 /// The configuration to start with. A report of what is wrong with it goes to stderr.
 pub(super) fn config(file: &mut ConfigFile) -> Result<Config, ConfigRefused> {
-    file.read().and_then(config::parse).map_err(|report| {
+    let config = file.read().and_then(config::parse).map_err(|report| {
         print_to_stderr(&report.render(false));
         let summary = report.summary();
         ConfigRefused(format!(
             "{summary}: nothing is exposed before the configuration is mended"
         ))
-    })
+    })?;
+    warn(&config);
+    Ok(config)
+}
+
+/// Logs what is odd about a configuration that is right as such.
+pub(super) fn warn(config: &Config) {
+    for warning in config::warnings(config) {
+        tracing::warn!(warning, "the configuration may not mean what it should");
+    }
 }
 
 /// How the companion can be reached.

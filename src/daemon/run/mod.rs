@@ -317,6 +317,7 @@ impl Daemon {
             self.observed = observer.observed();
             std::mem::replace(&mut self.observer, observer).stop();
         }
+        inputs::warn(&config);
         self.policy = Policy::new(&config);
         self.config = config;
         tracing::info!(file = %self.config_file.path().display(), "the configuration was read again");
