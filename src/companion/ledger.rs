@@ -129,7 +129,7 @@ impl Ledger {
     ) -> Result<Option<ConnectionId>, Problem> {
         if request.protocol != VERSION {
             let message = format!(
-                "this companion speaks protocol version {VERSION}, the daemon version {}: update the older of the two",
+                "wslnetd speaks protocol {}, this wslnet-companion {VERSION}: install the same release on both sides",
                 request.protocol
             );
             return Err(Problem::new(ErrorCode::UnsupportedVersion, message));

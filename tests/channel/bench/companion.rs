@@ -107,7 +107,8 @@ impl Companion {
             connections,
             stop.clone(),
         );
-        let tasks = vec![tokio::spawn(api), tokio::spawn(work.run(stop.clone()))];
+        let work = work.run(stop.clone());
+        let tasks = vec![tokio::spawn(api), tokio::spawn(async { drop(work.await) })];
         Self {
             address,
             key: key.public(),
