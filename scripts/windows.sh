@@ -112,9 +112,11 @@ case ${1:-} in
     setup) setup ;;
     prefix) echo "$prefix" ;;
     cargo)
-        shift
+        # Behind the verb, because what follows `--` is for the programs.
+        verb=$2
+        shift 2
         export_settings
-        exec cargo "$@" --target "$target"
+        exec cargo "$verb" --target "$target" "$@"
         ;;
     clippy)
         shift
