@@ -116,6 +116,8 @@ case ${1:-} in
         verb=$2
         shift 2
         export_settings
+        # A program that starts while the former ones' Wine is shutting down finds no network driver.
+        if command -v wineserver >/dev/null; then timeout 60 wineserver -w || wineserver -k; fi
         exec cargo "$verb" --target "$target" "$@"
         ;;
     clippy)
