@@ -3,7 +3,10 @@
 //! The loop ([`work`]) owns the ledger and the relays. Every change, from a request to a new network address, ends in the
 //! same step: plan, apply, compare. So a `PUT` is answered after it was applied.
 
+mod looks;
 mod report;
+mod sessions;
+mod view;
 mod work;
 
 use tokio::sync::{mpsc, oneshot};

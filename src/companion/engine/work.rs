@@ -6,26 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use wslnet_console::output;
-use wslnet_protocol::{
-    Applied, ErrorCode, ForwardState, ForwardStatus, OpenSession, Problem, Renewed, SessionId, SessionOpened,
-    limits,
-};
+use wslnet_protocol::{ForwardStatus, Problem, limits};
 
-use wslnet_relay::Counters;
-
-use super::report::{DistroReport, ForwardReport, StatusReport};
 use super::{Command, Engine};
-use crate::api::{Caller, Connections};
+use crate::api::Connections;
 use crate::apply::{ConnectionGate, Relays};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
-use crate::ledger::{ConnectionId, Key, Ledger, Terms};
+use crate::ledger::{Ledger, Terms};
 use crate::plan::{self, Desired, Surroundings};
 use crate::trust::Trust;
 
@@ -63,23 +55,23 @@ pub enum Ended {
 /// The event loop's state.
 #[derive(Debug)]
 pub struct Work {
-    parts: Parts,
-    commands: mpsc::Receiver<Command>,
-    ledger: Ledger,
-    gate: Arc<ConnectionGate>,
-    relays: Relays,
-    interfaces: Vec<Interface>,
-    desired: Desired,
-    told: BTreeMap<String, Told>,
-    config_error: Option<String>,
-    trust_error: Option<String>,
+    pub(super) parts: Parts,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) ledger: Ledger,
+    pub(super) gate: Arc<ConnectionGate>,
+    pub(super) relays: Relays,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) desired: Desired,
+    pub(super) told: BTreeMap<String, Told>,
+    pub(super) config_error: Option<String>,
+    pub(super) trust_error: Option<String>,
 }
 
 /// The states of a distro's forwards as they were last computed.
 #[derive(Debug, Default)]
-struct Told {
-    revision: u64,
-    forwards: Vec<ForwardStatus>,
+pub(super) struct Told {
+    pub(super) revision: u64,
+    pub(super) forwards: Vec<ForwardStatus>,
 }
 
 impl Work {
@@ -200,67 +192,6 @@ impl Work {
         }
     }
 
-    fn open(&mut self, caller: Caller, request: &OpenSession) -> Result<SessionOpened, Problem> {
-        let session = random_session()?;
-        let Caller {
-            distro,
-            peer,
-            connection,
-        } = caller;
-        if !self.parts.trust.knows(&distro) {
-            return Err(Problem::new(
-                ErrorCode::StaleSession,
-                "this key is not trusted any more",
-            ));
-        }
-        let before = self.ledger.sessions().find(|entry| entry.distro == distro);
-        let before = before.map(|entry| (entry.boot_id.to_owned(), entry.peer));
-        let superseded = self
-            .ledger
-            .open(&distro, peer.ip(), request, session, connection, host::awake())?;
-        if let Some(superseded) = superseded {
-            self.parts.connections.close(superseded);
-        }
-        if before.is_some_and(|before| before != (request.boot_id.clone(), peer.ip())) {
-            self.relays.cut_draining(&distro);
-        }
-        tracing::info!(distro, %peer, daemon = request.daemon, "session opened");
-        Ok(SessionOpened {
-            session,
-            distro,
-            companion: crate::VERSION.to_owned(),
-            peer,
-            lease_ms: millis(limits::LEASE),
-            renew_ms: millis(limits::RENEW),
-            max_forwards: self.parts.config.max_forwards,
-        })
-    }
-
-    fn applied(&self, session: SessionId, connection: ConnectionId) -> Result<Applied, Problem> {
-        let distro = self.ledger.distro_of(session, connection)?;
-        let generation = self
-            .ledger
-            .sessions()
-            .find(|entry| entry.distro == distro)
-            .and_then(|entry| entry.generation);
-        let told = self.told.get(distro);
-        Ok(Applied {
-            generation,
-            revision: told.map_or(0, |told| told.revision),
-            forwards: told.map(|told| told.forwards.clone()).unwrap_or_default(),
-        })
-    }
-
-    fn renewed(&self, session: SessionId, connection: ConnectionId, seen: u64) -> Result<Renewed, Problem> {
-        let Applied {
-            revision, forwards, ..
-        } = self.applied(session, connection)?;
-        Ok(Renewed {
-            revision,
-            forwards: (revision != seen).then_some(forwards),
-        })
-    }
-
     async fn tick(&mut self) {
         // Signs of life that arrived before this moment count, also when the program was held up for longer than a lease.
         for _ in 0..self.commands.len() {
@@ -283,60 +214,6 @@ impl Work {
             self.reconcile(retry).await;
         }
         self.sweep();
-    }
-
-    /// Reads the interfaces again; says whether they changed.
-    fn look_around(&mut self) -> bool {
-        match host::interfaces() {
-            Ok(interfaces) if interfaces != self.interfaces => {
-                self.gate.look(&interfaces, self.parts.config.policy.clients);
-                self.interfaces = interfaces;
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                tracing::warn!(%error, "the network interfaces cannot be read; the last known ones stay");
-                false
-            }
-        }
-    }
-
-    /// Reads the trusted keys again; says whether a distro lost its trust.
-    fn look_at_trust(&mut self) -> bool {
-        match self.parts.trust.refresh() {
-            Ok(gone) => {
-                self.trust_error = None;
-                for distro in &gone {
-                    tracing::info!(distro, "its key is no longer trusted: its forwards are withdrawn");
-                    self.ledger.forget(distro);
-                    self.parts.connections.close_distro(distro);
-                }
-                !gone.is_empty()
-            }
-            Err(error) => {
-                note(&mut self.trust_error, output::chain(&error));
-                false
-            }
-        }
-    }
-
-    /// Reads the configuration again if its file changed; says whether it is another one.
-    fn look_at_config(&mut self) -> bool {
-        match self.parts.config_file.changed() {
-            None => false,
-            Some(Ok(config)) => {
-                tracing::info!("companion.toml was read again");
-                self.config_error = None;
-                self.ledger.set_terms(terms(&config));
-                self.gate.look(&self.interfaces, config.policy.clients);
-                self.parts.config = config;
-                true
-            }
-            Some(Err(report)) => {
-                note(&mut self.config_error, report);
-                false
-            }
-        }
     }
 
     async fn reconcile(&mut self, retry: bool) {
@@ -381,99 +258,9 @@ impl Work {
             .flat_map(|(distro, claims)| claims.revoked.iter().map(|id| (*distro, *id)));
         self.relays.sweep(&living, &revoked.collect());
     }
-
-    fn status(&self) -> StatusReport {
-        let states = self.told.values().flat_map(|told| &told.forwards);
-        let active = states
-            .clone()
-            .filter(|forward| forward.state == ForwardState::Active)
-            .count();
-        StatusReport {
-            version: crate::VERSION.to_owned(),
-            control: self.parts.control,
-            backend: "relay".to_owned(),
-            reach: self.parts.config.policy.reach,
-            addresses: plan::lan_addresses(&self.interfaces, self.parts.control, &self.parts.config.policy),
-            trusted: self.parts.trust.count(),
-            distros: self
-                .ledger
-                .sessions()
-                .map(|session| DistroReport {
-                    distro: session.distro.to_owned(),
-                    peer: session.peer,
-                    connected: session.connected,
-                    daemon: session.daemon.to_owned(),
-                    generation: session.generation,
-                })
-                .collect(),
-            active,
-            inactive: states.count() - active,
-            config_error: self.config_error.clone().or_else(|| self.trust_error.clone()),
-        }
-    }
-
-    fn list(&self) -> Vec<ForwardReport> {
-        let claims = self.ledger.claims();
-        let mut rows = Vec::new();
-        for (distro, claims) in &claims.distros {
-            let Some(told) = self.told.get(*distro) else {
-                continue;
-            };
-            for (forward, status) in claims.granted.iter().chain(claims.over_limit).zip(&told.forwards) {
-                let key = Key::of(forward);
-                let applied = self.relays.actual().relays.get(&key);
-                let ours =
-                    applied.is_some_and(|applied| applied.distro == *distro && applied.id == forward.id);
-                let counters = self.relays.counters(&key).filter(|_| ours).unwrap_or_default();
-                rows.push(ForwardReport {
-                    distro: (*distro).to_owned(),
-                    protocol: forward.protocol,
-                    port: forward.listen_port,
-                    listen: status.listen.clone(),
-                    target: SocketAddr::new(claims.peer, forward.port),
-                    state: status.state,
-                    reason: with_counters(&status.reason, &counters),
-                    reach: forward.reach,
-                    name: forward.name.clone(),
-                    labels: forward.labels.clone(),
-                    connections: counters.connections,
-                    refused: counters.refused(),
-                    dial_failures: counters.dial_failures,
-                    bytes_in: counters.bytes_in,
-                    bytes_out: counters.bytes_out,
-                });
-            }
-        }
-        rows.sort_by(|a, b| (a.port, &a.distro).cmp(&(b.port, &b.distro)));
-        rows
-    }
 }
 
-/// A forward's reason, and what happened to its clients that nobody else is told.
-fn with_counters(reason: &str, counters: &Counters) -> String {
-    let mut parts = Vec::new();
-    if !reason.is_empty() {
-        parts.push(reason.to_owned());
-    }
-    for (count, what) in [
-        (
-            counters.refused_clients,
-            "from outside Windows' networks refused (`clients = \"any\"` in companion.toml admits them)",
-        ),
-        (counters.refused_by_limit, "refused at the limit of connections"),
-        (
-            counters.dial_failures,
-            "not connected, as the service did not answer",
-        ),
-    ] {
-        if count > 0 {
-            parts.push(format!("clients {what}: {count}"));
-        }
-    }
-    parts.join("; ")
-}
-
-fn terms(config: &Config) -> Terms {
+pub(super) fn terms(config: &Config) -> Terms {
     Terms {
         lease: limits::LEASE,
         grace: limits::GRACE,
@@ -481,31 +268,8 @@ fn terms(config: &Config) -> Terms {
     }
 }
 
-fn random_session() -> Result<SessionId, Problem> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| {
-        Problem::new(
-            ErrorCode::Unavailable,
-            "Windows gave no random numbers; try again",
-        )
-    })?;
-    Ok(SessionId(u128::from_be_bytes(bytes)))
-}
-
 fn reply<T>(answer: tokio::sync::oneshot::Sender<Result<T, Problem>>, result: Result<T, Problem>) {
     if answer.send(result).is_err() {
         tracing::debug!("a request's connection ended before its answer");
     }
-}
-
-/// Keeps an error for `status` and logs it once.
-fn note(place: &mut Option<String>, error: String) {
-    if place.as_ref() != Some(&error) {
-        tracing::warn!(error, "a changed file was not taken over");
-        *place = Some(error);
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig,
-    ServerConnection,
+    AlertDescription, ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion,
+    ServerConfig, ServerConnection,
 };
 
 use crate::{PublicKey, SERVER_NAME, alpn_agreed, peer_key};

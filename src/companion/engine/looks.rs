@@ -1,0 +1,70 @@
+//! What the loop looks at by itself: the network interfaces, the trusted keys, companion.toml.
+
+use wslnet_console::output;
+
+use super::work::{Work, terms};
+use crate::host;
+
+impl Work {
+    /// Reads the interfaces again; says whether they changed.
+    pub(super) fn look_around(&mut self) -> bool {
+        match host::interfaces() {
+            Ok(interfaces) if interfaces != self.interfaces => {
+                self.gate.look(&interfaces, self.parts.config.policy.clients);
+                self.interfaces = interfaces;
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the network interfaces cannot be read; the last known ones stay");
+                false
+            }
+        }
+    }
+
+    /// Reads the trusted keys again; says whether a distro lost its trust.
+    pub(super) fn look_at_trust(&mut self) -> bool {
+        match self.parts.trust.refresh() {
+            Ok(gone) => {
+                self.trust_error = None;
+                for distro in &gone {
+                    tracing::info!(distro, "its key is no longer trusted: its forwards are withdrawn");
+                    self.ledger.forget(distro);
+                    self.parts.connections.close_distro(distro);
+                }
+                !gone.is_empty()
+            }
+            Err(error) => {
+                note(&mut self.trust_error, output::chain(&error));
+                false
+            }
+        }
+    }
+
+    /// Reads the configuration again if its file changed; says whether it is another one.
+    pub(super) fn look_at_config(&mut self) -> bool {
+        match self.parts.config_file.changed() {
+            None => false,
+            Some(Ok(config)) => {
+                tracing::info!("companion.toml was read again");
+                self.config_error = None;
+                self.ledger.set_terms(terms(&config));
+                self.gate.look(&self.interfaces, config.policy.clients);
+                self.parts.config = config;
+                true
+            }
+            Some(Err(report)) => {
+                note(&mut self.config_error, report);
+                false
+            }
+        }
+    }
+}
+
+/// Keeps an error for `status` and logs it once.
+fn note(place: &mut Option<String>, error: String) {
+    if place.as_ref() != Some(&error) {
+        tracing::warn!(error, "a changed file was not taken over");
+        *place = Some(error);
+    }
+}
