@@ -208,6 +208,7 @@ fn explain_says_where_it_stops_and_what_to_do() {
     let _opted_out = web(machine, 8001);
     let _loopback = listen_on(machine, "127.0.0.1", 8002);
     let _holder = listen_on(&world.windows, "::", 8003);
+    rig.client.until_open(SOON, WINDOWS, 8003);
     let _conflict = web(machine, 8003);
     let _denied = web(machine, 445);
     rig.distro.until_state(8000, "active");
