@@ -1,14 +1,14 @@
 //! Keeps a flapping listener from flapping on Windows. Pure: it is told what listens and what time it is.
 //!
-//! The first sight of a listener counts at once. A port that came or went five times within ten seconds has to wait
-//! before it is shown again, one second at first and twice as long each time, up to a minute. That it went is passed on
-//! without delay, always.
+//! The first sight of a listener counts at once, and so does a service that somebody restarts a few times. A port that
+//! came five times within ten seconds has to wait when it comes again, one second at first and twice as long each time,
+//! up to a minute. That it went is passed on without delay, always.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// So many changes within [`WINDOW`] are flapping.
-const CHANGES: usize = 5;
+/// So many arrivals within [`WINDOW`] are free; the next one is flapping.
+const ARRIVALS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub struct Damper {
 #[derive(Debug, Default)]
 struct History {
     present: bool,
-    changes: VecDeque<Instant>,
+    arrivals: VecDeque<Instant>,
     last_wait: Option<Duration>,
     shown_from: Option<Instant>,
 }
@@ -55,7 +55,7 @@ impl Damper {
             if let Some(until) = history.shown_from.filter(|until| history.present && *until > now) {
                 held.until.insert(*port, until);
             }
-            history.present || history.changes.back().is_some_and(|last| now - *last < FORGET)
+            history.present || history.arrivals.back().is_some_and(|last| now - *last < FORGET)
         });
         held
     }
@@ -63,11 +63,8 @@ impl Damper {
 
 impl History {
     fn note(&mut self, present: bool, now: Instant) {
-        if self
-            .changes
-            .back()
-            .is_some_and(|last| now.saturating_duration_since(*last) >= FORGET)
-        {
+        let age = |arrival: &Instant| now.saturating_duration_since(*arrival);
+        if self.arrivals.back().is_some_and(|last| age(last) >= FORGET) {
             *self = Self {
                 present: self.present,
                 ..Self::default()
@@ -77,25 +74,22 @@ impl History {
             return;
         }
         self.present = present;
-        self.changes.push_back(now);
-        while self
-            .changes
-            .front()
-            .is_some_and(|first| now.saturating_duration_since(*first) > WINDOW)
-        {
-            self.changes.pop_front();
+        if !present {
+            return;
         }
-        // The count alone decides; older changes than these say nothing new.
-        while self.changes.len() > CHANGES {
-            self.changes.pop_front();
+        while self.arrivals.front().is_some_and(|first| age(first) > WINDOW) {
+            self.arrivals.pop_front();
         }
-        if present && self.changes.len() == CHANGES {
+        if self.arrivals.len() >= ARRIVALS {
             let wait = self
                 .last_wait
                 .map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_WAIT));
             self.last_wait = Some(wait);
             self.shown_from = Some(now + wait);
+            // Older ones than these say nothing new.
+            self.arrivals.pop_front();
         }
+        self.arrivals.push_back(now);
     }
 }
 
@@ -116,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_no_flapping() {
+    fn a_few_restarts_are_no_flapping() {
         let (mut damper, start) = (Damper::default(), Instant::now());
 
-        let held = toggle(&mut damper, start, 3);
+        let held = toggle(&mut damper, start, 9);
 
         assert_eq!(held, Held::default());
     }
@@ -129,8 +123,8 @@ mod tests {
         let (mut damper, start) = (Damper::default(), Instant::now());
         let mut waits = Vec::new();
         let mut now = start;
-        toggle(&mut damper, now, 4);
-        now += STEP * 4;
+        toggle(&mut damper, now, 10);
+        now += STEP * 10;
         for _ in 0..9 {
             let held = damper.look(&BTreeSet::from([8000]), now);
             waits.push(held.next().map(|until| (until - now).as_secs()));
@@ -144,7 +138,7 @@ mod tests {
     #[test]
     fn a_port_that_holds_still_is_shown_when_its_time_has_come() {
         let (mut damper, start) = (Damper::default(), Instant::now());
-        let held = toggle(&mut damper, start, 5);
+        let held = toggle(&mut damper, start, 11);
         let until = held.next();
         assert!(until.is_some());
 
@@ -156,9 +150,9 @@ mod tests {
     #[test]
     fn other_ports_do_not_wait() {
         let (mut damper, start) = (Damper::default(), Instant::now());
-        toggle(&mut damper, start, 5);
+        toggle(&mut damper, start, 11);
 
-        let held = damper.look(&BTreeSet::from([8000, 8001]), start + STEP * 5);
+        let held = damper.look(&BTreeSet::from([8000, 8001]), start + STEP * 11);
 
         assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [8000]);
     }
@@ -166,7 +160,7 @@ mod tests {
     #[test]
     fn a_quiet_minute_forgives_and_forgets() {
         let (mut damper, start) = (Damper::default(), Instant::now());
-        toggle(&mut damper, start, 5);
+        toggle(&mut damper, start, 11);
         let later = start + FORGET * 2;
         damper.look(&BTreeSet::new(), later);
 
