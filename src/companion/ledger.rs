@@ -115,9 +115,9 @@ impl Ledger {
     /// supersedes, if that is another one: the caller closes it before it answers.
     ///
     /// # Errors
-    /// [`ErrorCode::UnsupportedVersion`], [`ErrorCode::Invalid`], or [`ErrorCode::ClonedKey`] when the session in place
-    /// is connected and belongs to another running distro of the same VM. A restarted VM has another boot id and a
-    /// restarted distro has lost its connection, so neither is mistaken for a clone.
+    /// [`ErrorCode::UnsupportedVersion`], [`ErrorCode::Invalid`], or [`ErrorCode::ClonedKey`] when the session in place,
+    /// or one whose grace still runs, belongs to another distro of the same VM. A restarted VM has another boot id; a
+    /// restarted distro is let in when the grace of its former run is over.
     pub fn open(
         &mut self,
         distro: &str,
@@ -161,8 +161,8 @@ impl Ledger {
         };
         if known.session.is_cloned_by(&session) {
             let message = format!(
-                "another running distro uses the key of `{distro}`, as after `wsl --export` and `wsl --import`: delete \
-                 this distro's key and pair it anew"
+                "another distro has just used the key of `{distro}`: if this one is a copy (`wsl --export`, `wsl --import`), \
+                 delete its key and pair it anew; if it was just restarted, wait some seconds"
             );
             return Err(Problem::new(ErrorCode::ClonedKey, message));
         }
@@ -337,10 +337,10 @@ impl Session {
         self.id == session && self.connection == Some(connection)
     }
 
+    /// Whether another running distro of the same VM has this one's key. A connection that was lost a moment ago changes
+    /// nothing: its grace is for the distro that lost it. One that was restarted has to wait for the end of that grace.
     fn is_cloned_by(&self, newer: &Self) -> bool {
-        self.connection.is_some()
-            && self.boot_id == newer.boot_id
-            && self.pid_namespace != newer.pid_namespace
+        self.boot_id == newer.boot_id && self.pid_namespace != newer.pid_namespace
     }
 }
 

@@ -15,10 +15,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// After so long without a change everything is forgiven.
 const FORGET: Duration = Duration::from_secs(60);
 
+/// A port and the user who listens there: one user's flapping is not another's.
+pub type Door = (u16, u32);
+
 /// The memory of what came and went.
 #[derive(Debug, Default)]
 pub struct Damper {
-    ports: BTreeMap<u16, History>,
+    doors: BTreeMap<Door, History>,
 }
 
 #[derive(Debug, Default)]
@@ -45,15 +48,15 @@ impl Held {
 
 impl Damper {
     /// Takes note of the ports that listen now and tells which of them must wait.
-    pub fn look(&mut self, listening: &BTreeSet<u16>, now: Instant) -> Held {
-        for port in listening {
-            self.ports.entry(*port).or_default();
+    pub fn look(&mut self, listening: &BTreeSet<Door>, now: Instant) -> Held {
+        for door in listening {
+            self.doors.entry(*door).or_default();
         }
         let mut held = Held::default();
-        self.ports.retain(|port, history| {
-            history.note(listening.contains(port), now);
+        self.doors.retain(|door, history| {
+            history.note(listening.contains(door), now);
             if let Some(until) = history.shown_from.filter(|until| history.present && *until > now) {
-                held.until.insert(*port, until);
+                held.until.insert(door.0, until);
             }
             history.present || history.arrivals.back().is_some_and(|last| now - *last < FORGET)
         });
@@ -98,13 +101,15 @@ mod tests {
     use super::*;
 
     const STEP: Duration = Duration::from_millis(100);
+    const ANN: u32 = 1000;
+    const BOB: u32 = 1001;
 
     #[test]
     fn a_new_listener_is_shown_at_once() {
         let mut damper = Damper::default();
 
         assert_eq!(
-            damper.look(&BTreeSet::from([8000]), Instant::now()),
+            damper.look(&BTreeSet::from([(8000, ANN)]), Instant::now()),
             Held::default()
         );
     }
@@ -126,7 +131,7 @@ mod tests {
         toggle(&mut damper, now, 10);
         now += STEP * 10;
         for _ in 0..9 {
-            let held = damper.look(&BTreeSet::from([8000]), now);
+            let held = damper.look(&BTreeSet::from([(8000, ANN)]), now);
             waits.push(held.next().map(|until| (until - now).as_secs()));
             damper.look(&BTreeSet::new(), now + STEP);
             now += STEP * 2;
@@ -142,7 +147,7 @@ mod tests {
         let until = held.next();
         assert!(until.is_some());
 
-        let later = damper.look(&BTreeSet::from([8000]), start + Duration::from_secs(5));
+        let later = damper.look(&BTreeSet::from([(8000, ANN)]), start + Duration::from_secs(5));
 
         assert_eq!(later, Held::default());
     }
@@ -152,9 +157,19 @@ mod tests {
         let (mut damper, start) = (Damper::default(), Instant::now());
         toggle(&mut damper, start, 11);
 
-        let held = damper.look(&BTreeSet::from([8000, 8001]), start + STEP * 11);
+        let held = damper.look(&BTreeSet::from([(8000, ANN), (8001, ANN)]), start + STEP * 11);
 
         assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [8000]);
+    }
+
+    #[test]
+    fn another_user_on_the_same_port_does_not_wait() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        toggle(&mut damper, start, 10);
+
+        let held = damper.look(&BTreeSet::from([(8000, BOB)]), start + STEP * 11);
+
+        assert_eq!(held, Held::default());
     }
 
     #[test]
@@ -168,7 +183,7 @@ mod tests {
 
         assert_eq!(held, Held::default());
         assert!(
-            damper.ports.is_empty(),
+            damper.doors.is_empty(),
             "nothing is kept for ports that are long gone"
         );
     }
@@ -178,7 +193,7 @@ mod tests {
         let mut held = Held::default();
         for change in 0..changes {
             let listening = if change % 2 == 0 {
-                BTreeSet::from([8000])
+                BTreeSet::from([(8000, ANN)])
             } else {
                 BTreeSet::new()
             };

@@ -184,6 +184,8 @@ impl Picture {
             }
         }
         let mut forwards = forwards.into_values().collect::<Vec<_>>();
+        // The lowest port first, but what is open stays open.
+        forwards.sort_by_key(|forward| !pushed.is_established(forward.port));
         shorten(&mut forwards);
         let ids = forwards.iter().map(|forward| (forward.port, forward.id));
         let revoked = pushed.revoked(self, &ids.collect());
@@ -286,12 +288,10 @@ fn asked(
         },
         Some(Outcome::Wanted(wanted)) if granted.contains(&number) => Asked::Forward(wanted.clone()),
         Some(Outcome::Wanted(_)) => match inputs.held.until.get(&number) {
-            Some(until) => {
-                let seconds = until.saturating_duration_since(inputs.now).as_secs() + 1;
-                Asked::Waits {
-                    reason: format!("it keeps coming and going; it is shared if it stays for {seconds} s"),
-                }
-            }
+            Some(_) => Asked::Waits {
+                reason: "it came and went too often; it is shared again when it has stayed for a while, a minute at most"
+                    .to_owned(),
+            },
             None => Asked::OverLimit,
         },
         None => Asked::Nothing {

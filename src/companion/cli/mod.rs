@@ -141,7 +141,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             }?)
         }
         Command::Key => {
+            let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
             let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
+            if is_new {
+                output::print_to_stderr(
+                    "a new key was made; the other side learns it by `wslnetd trust KEY` in each distro\n",
+                );
+            }
             Ok(output::print(&format!("{}\n", key.public()))?)
         }
         Command::Trust { name, key } => {

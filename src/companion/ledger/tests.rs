@@ -236,20 +236,15 @@ fn a_clone_is_refused_while_the_other_one_is_connected() {
     // The same distro, and the distro after its VM restarted.
     assert_eq!(open("boot", 1, 3, 12).unwrap(), Some(ConnectionId(10)));
     assert_eq!(open("boot after", 2, 4, 13).unwrap(), Some(ConnectionId(12)));
-    // A restarted distro: another namespace, but the connection is gone.
+    // Another namespace while the grace of a lost connection runs, and after it.
     ledger.connection_lost(ConnectionId(13), at(1));
-    assert!(
-        ledger
-            .open(
-                "a",
-                PEER,
-                &request("boot after", 3),
-                SessionId(5),
-                ConnectionId(14),
-                at(2)
-            )
-            .is_ok()
-    );
+    let mut open = |now| {
+        ledger.expire(at(now));
+        let request = request("boot after", 3);
+        ledger.open("a", PEER, &request, SessionId(5), ConnectionId(14), at(now))
+    };
+    assert_eq!(refusal(open(2)), ErrorCode::ClonedKey);
+    assert_eq!(open(60).unwrap(), None);
 }
 
 #[test]

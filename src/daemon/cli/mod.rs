@@ -160,7 +160,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Ok(output::print("wslnetd has read its configuration again\n")?)
         }
         Command::Key => {
+            let is_new = !places.state_dir.join(wslnet_link::KEY_FILE).exists();
             let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
+            if is_new {
+                output::print_to_stderr(
+                    "a new key was made; the other side learns it by `wslnet-companion trust NAME KEY` on Windows\n",
+                );
+            }
             Ok(output::print(&format!("{}\n", key.public()))?)
         }
         Command::Trust { key } => {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wslnet_protocol::{ForwardId, ForwardSet, limits};
+use wslnet_protocol::{ForwardId, ForwardSet, ForwardState, limits};
 
 use super::{Asked, Picture};
 
@@ -18,6 +18,9 @@ const IDS_OF_PORT: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Pushed {
     ports: BTreeMap<u16, VecDeque<ForwardId>>,
+    /// The ports that Windows has opened. Where it grants fewer than are asked for they come first, so that nobody can
+    /// push others off the network by opening many ports.
+    established: BTreeSet<u16>,
     /// Whether Windows has applied a set of this daemon, and so nothing of a predecessor is left.
     settled: bool,
 }
@@ -26,6 +29,41 @@ impl Pushed {
     /// Windows has applied a set of this daemon.
     pub fn settle(&mut self) {
         self.settled = true;
+    }
+
+    /// Takes note of what Windows made of the forwards.
+    pub fn note_answers(&mut self, picture: &Picture) {
+        for entry in &picture.entries {
+            let Asked::Forward(wanted) = &entry.asked else {
+                continue;
+            };
+            let port = entry.listener.socket.address.port();
+            match picture
+                .companion
+                .forwards
+                .get(&ForwardId(wanted.id))
+                .map(|status| status.state)
+            {
+                Some(ForwardState::Active) => {
+                    self.established.insert(port);
+                }
+                Some(ForwardState::OverLimit) => {
+                    self.established.remove(&port);
+                }
+                Some(
+                    ForwardState::Pending
+                    | ForwardState::Denied
+                    | ForwardState::Conflict
+                    | ForwardState::Contended,
+                )
+                | None => {}
+            }
+        }
+    }
+
+    /// Whether Windows has opened this port of the VM before.
+    pub(super) fn is_established(&self, port: u16) -> bool {
+        self.established.contains(&port)
     }
 
     /// Takes note of a set that goes out.
@@ -53,6 +91,7 @@ impl Pushed {
             .map(|entry| entry.listener.socket.address.port())
             .collect::<BTreeSet<_>>();
         self.ports.retain(|port, _| open.contains(port));
+        self.established.retain(|port| open.contains(port));
     }
 
     /// What must be revoked beside these forwards.

@@ -80,6 +80,10 @@ impl PushError {
                 match io.kind() {
                     io::ErrorKind::ConnectionRefused => return Self::Refused(companion),
                     io::ErrorKind::TimedOut => return silent(),
+                    io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe => return Self::Closed,
                     io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                         return Self::Unreachable(companion, io.kind().into());
                     }

@@ -221,6 +221,7 @@ impl Daemon {
         if new.companion.applied {
             self.pushed.settle();
         }
+        self.pushed.note_answers(&new);
         self.pushed.forget_closed_ports(&new);
         if let Some(set) = new.set(&self.pushed) {
             if self.mode.is_settled() {
@@ -280,8 +281,8 @@ impl Daemon {
         let observed = self.observed.borrow();
         let Some(last) = &observed.last else { return };
         let ours = last.listeners.iter().filter(|listener| listener.owner.is_some());
-        let ports = ours.map(|listener| listener.socket.address.port()).collect();
-        self.held = self.damper.look(&ports, Instant::now());
+        let doors = ours.map(|listener| (listener.socket.address.port(), listener.socket.uid));
+        self.held = self.damper.look(&doors.collect(), Instant::now());
     }
 
     /// Reads the configuration again. A bad one changes nothing; the rendered report says what is wrong with it.

@@ -122,7 +122,7 @@ impl Model {
         let mut superseded = None;
         if let Some(index) = old {
             let seen = &mut self.sessions[index];
-            if seen.connected && seen.boot == boot && seen.pid_namespace != pid_namespace {
+            if seen.boot == boot && seen.pid_namespace != pid_namespace {
                 return Err(ErrorCode::ClonedKey);
             }
             seen.current = false;
