@@ -42,7 +42,9 @@ pub(super) enum PushError {
     )]
     NotTrustedHere(SocketAddr),
     /// The other side closed the connection: it stopped, or no longer trusts our key.
-    #[error("wslnet-companion closed the connection; connecting again")]
+    #[error(
+        "wslnet-companion closed the connection; connecting again; if that lasts, restart wslnet-companion"
+    )]
     Closed,
     /// The answer made no sense.
     #[error(

@@ -103,7 +103,10 @@ async fn a_copy_of_a_distro_cannot_take_its_place_while_it_runs() {
     assert_eq!(original.put(2, &set(&[8001])).await.unwrap().generation, Some(2));
 
     drop(original);
-    let taken = eventually(A_SECOND, async || {
+    // The grace of the lost connection is for the distro that lost it.
+    let refused = Session::open_as(&companion, &debian, &copy).await.unwrap_err();
+    assert_eq!(refused.error, ErrorCode::ClonedKey);
+    let taken = eventually(limits::GRACE + A_SECOND, async || {
         Session::open_as(&companion, &debian, &copy)
             .await
             .map_err(|problem| problem.to_string())
