@@ -127,7 +127,9 @@ fn spawn_commands(
     phase: watch::Receiver<Phase>,
     stop: &CancellationToken,
 ) -> Option<JoinHandle<()>> {
-    match control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME)) {
+    let opened = std::fs::create_dir_all(&paths.run_dir)
+        .and_then(|()| control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME)));
+    match opened {
         Ok(listener) => Some(tokio::spawn(answer_commands(listener, phase, stop.clone()))),
         Err(error) => {
             let run_dir = paths.run_dir.display();

@@ -284,6 +284,20 @@ fn a_key_that_is_none_is_refused() {
 }
 
 #[test]
+fn the_run_directories_need_not_be_there() {
+    let world = World::new();
+    let mut rig = Rig::new(&world);
+    for run_dir in [&rig.companion.place.run, &rig.distro.place.run] {
+        std::fs::remove_dir(run_dir).unwrap();
+    }
+
+    rig.companion.start();
+    rig.distro.start_connected();
+
+    assert_eq!(rig.companion.cli(&["status"]).code, 0);
+}
+
+#[test]
 fn outside_of_wsl_the_networking_mode_must_be_said() {
     let world = World::new();
     let rig = Rig::new(&world);

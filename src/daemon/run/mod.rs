@@ -71,7 +71,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let config = inputs::config(&mut config_file)?;
     let mode = Mode::find_out(&config).map_err(|error| ConfigRefused(error.to_string()))?;
     let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
-    let commands = endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME))
+    let commands = std::fs::create_dir_all(&places.run_dir)
+        .and_then(|()| endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME)))
         .with_context(|| format!("cannot open the control endpoint in {}", places.run_dir.display()))?;
     let watcher = Watcher::open().await.context("cannot watch the network")?;
     let observer = Observer::start(config.source, WakeUp::Poll { every: POLL })?;
