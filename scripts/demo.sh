@@ -19,6 +19,8 @@ outside() {
     for tool in ip:iproute2 python3:python3 curl:curl unshare:util-linux; do
         command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
     done
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v cargo >/dev/null || fail "it builds with cargo, which is not on the PATH: see https://rustup.rs"
     if [ ${#missing[@]} -gt 0 ]; then
         echo "The demo needs: ${missing[*]}"
         if [ "$(id -u)" != 0 ]; then fail "please run: sudo apt-get install ${missing[*]}"; fi

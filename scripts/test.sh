@@ -13,7 +13,7 @@
 #   docs      the documentation builds without a warning
 #   deny      licenses, banned crates and sources of the dependencies. Not the advisories: their database is a git
 #             repository, and this command takes from package registries only
-#   unit      unit and property tests, and the OpenAPI document against the types
+#   unit      unit and property tests, and the OpenAPI document against the types (root)
 #   wineunit  unit tests of the Windows side under Wine
 #   e2e       the two programs between network namespaces (root)
 #   systemd   the unit under a real systemd (root)
@@ -99,7 +99,9 @@ step_deny() {
 }
 
 step_unit() {
-    need gcc libc6-dev
+    # Some of them change owners of files and make network namespaces.
+    need_root
+    need gcc libc6-dev iproute2
     cargo test --locked --workspace --exclude wslnet --no-fail-fast
 }
 

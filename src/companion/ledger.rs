@@ -65,8 +65,6 @@ pub struct SessionStatus<'a> {
     pub connected: bool,
     /// The number of its latest set; `None` before the first.
     pub generation: Option<u64>,
-    /// When it was opened.
-    pub since: Awake,
 }
 
 /// The sessions, sets and claims of all distros. See the module's text for the rules.
@@ -98,7 +96,6 @@ struct Session {
     pid_namespace: u64,
     daemon: String,
     generation: Option<u64>,
-    since: Awake,
 }
 
 impl Ledger {
@@ -147,7 +144,6 @@ impl Ledger {
             pid_namespace: request.pid_namespace,
             daemon: request.daemon.clone(),
             generation: None,
-            since: now,
         };
         let Some(known) = self.distros.get_mut(distro) else {
             let entry = Distro {
@@ -309,7 +305,6 @@ impl Ledger {
                 daemon: &session.daemon,
                 connected: session.connection.is_some(),
                 generation: session.generation,
-                since: session.since,
             })
     }
 }

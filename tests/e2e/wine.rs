@@ -15,8 +15,10 @@ fn the_windows_program_does_the_main_job() {
 
     let server = web(&distro.machine, 8000);
     let _private = listen_on(&distro.machine, "127.0.0.1", 8001);
+    let _reserved = web(&distro.machine, 445);
     distro.until_state(8000, "active");
     distro.until_withheld(8001);
+    distro.until_state(445, "denied");
     assert!(
         world
             .client
@@ -25,7 +27,7 @@ fn the_windows_program_does_the_main_job() {
             .contains("Directory listing")
     );
     assert_eq!(
-        world.client.open_among(WINDOWS, &[8000, 8001, 9756]),
+        world.client.open_among(WINDOWS, &[445, 8000, 8001, 9756]),
         [8000].into()
     );
 
