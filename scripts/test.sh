@@ -156,7 +156,7 @@ count() {
     fi
     sums=$(awk '/^test result: / { p += $4; f += $6; s += $8; n++ } END { print n + 0, p + 0, f + 0, s + 0 }' "$log")
     local lines p f s
-    read -r lines p f s <<<"$sums"
+    read -r lines p f s <<<"${sums:-0 0 0 0}"
     if [ "$code" != 0 ] && [ "$f" = 0 ]; then f=1; fi
     if [ "$code" = 0 ] && [ "$lines" = 0 ]; then p=1; fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
@@ -192,6 +192,14 @@ done
 if [ $# -gt 0 ]; then steps=("$@"); fi
 
 mkdir -p "$logs"
+# A former run as root may have made them.
+for step in "${steps[@]}"; do
+    if ! touch "$logs/$step.log"; then
+        echo "cannot write $logs/$step.log: remove $logs, or run as the user who owns it" >&2
+        exit 1
+    fi
+done
 for step in "${steps[@]}"; do run "$step"; done
 echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ]
+# A test that its program left out counts as skipped too, and there is no reason for that where everything is there.
+[ $failed = 0 ] && { [ "${CI:-}" != true ] || [ $skipped = 0 ]; }
