@@ -7,8 +7,10 @@
 //! [`report`] are pure: they do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
+pub mod bridge;
 pub mod cli;
 pub mod config;
+pub mod containers;
 pub mod control;
 pub mod damper;
 pub mod labels;

@@ -4,6 +4,7 @@
 //! should happen to a listener is decided elsewhere. It has a thread of its own because reading /proc blocks, and
 //! because the watchdog wants to know whether this very loop still turns.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,8 @@ pub struct Listener {
     pub owner: Option<Owner>,
     /// The facts for the policy.
     pub labels: Labels,
+    /// When it was first seen.
+    pub since: Instant,
 }
 
 /// The listeners of one scan.
@@ -110,6 +113,7 @@ impl Observer {
             pulse: Arc::clone(&pulse),
             scans: 0,
             failures: 0,
+            since: BTreeMap::new(),
         };
         let thread = thread::Builder::new()
             .name("observer".to_owned())
@@ -186,6 +190,8 @@ struct Loop {
     pulse: Arc<AtomicU64>,
     scans: u64,
     failures: usize,
+    /// When each socket of the last scan was first seen, by its identity.
+    since: BTreeMap<u64, Instant>,
 }
 
 impl Loop {
@@ -217,11 +223,15 @@ impl Loop {
             self.failures = 0;
         }
         let owners = self.attributor.attribute(&sockets, at);
+        let before = std::mem::take(&mut self.since);
+        let since = |socket: &Socket| (socket.id(), before.get(&socket.id()).copied().unwrap_or(at));
+        self.since = sockets.iter().map(since).collect();
         let listeners: Vec<Listener> = sockets
             .into_iter()
             .zip(owners)
             .map(|(socket, owner)| Listener {
                 labels: labels_of(&socket, owner.as_ref()),
+                since: self.since.get(&socket.id()).copied().unwrap_or(at),
                 socket,
                 owner,
             })

@@ -307,6 +307,7 @@ fn forward(entry: &Entry, wanted: &Wanted) -> Forward {
         port: entry.listener.socket.address.port(),
         bind: wanted.bind,
         listen_port: wanted.listen_port,
+        auto: false,
         reach: wanted.reach,
         name: wanted.name.clone(),
         labels: Vec::new(),

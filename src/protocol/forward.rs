@@ -10,18 +10,21 @@ use utoipa::ToSchema;
 
 use crate::{Invalid, limits};
 
-/// A transport protocol. UDP comes with the release that relays it.
+/// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
     Tcp,
+    /// UDP.
+    Udp,
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         })
     }
 }
@@ -115,6 +118,10 @@ pub struct Forward {
     pub bind: Bind,
     /// The wanted port on Windows, not 0.
     pub listen_port: u16,
+    /// Whether another port will do where somebody else holds the wanted one. Which one it became is in
+    /// [`ForwardStatus::listen`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// How far it should go. Windows may narrow it, never widen it.
     pub reach: Reach,
     /// A name under which people find it.
@@ -368,6 +375,7 @@ mod tests {
             port,
             bind: Bind::Wildcard,
             listen_port: port,
+            auto: false,
             reach: Reach::Lan,
             name: None,
             labels: vec!["process=node".into()],

@@ -44,7 +44,7 @@ pub use session::{OpenSession, Renew, Renewed, SessionId, SessionOpened};
 
 /// The version of this protocol, sent as [`OpenSession::protocol`]. A companion refuses versions it does not speak
 /// with [`ErrorCode::UnsupportedVersion`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The TCP port on which the companion listens unless it is told otherwise.
 pub const DEFAULT_PORT: u16 = 9756;

@@ -407,6 +407,7 @@ fn forward(id: u64, port: u16) -> Forward {
         port,
         bind: Bind::Wildcard,
         listen_port: port,
+        auto: false,
         reach: Reach::Lan,
         name: None,
         labels: vec![],

@@ -18,9 +18,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Owner;
 use super::processes::{Holder, OpenProcess, Process, Processes};
 use super::users::Users;
+use super::{Declared, Owner};
 use crate::listeners::Socket;
 
 /// Up to which age (since the socket or its present holders were first seen) how long a look stays good enough.
@@ -256,6 +256,7 @@ impl Attributor {
                 .collect(),
             uid: socket.uid,
             user: self.users.name(socket.uid).map(str::to_owned),
+            declared: Declared::Known,
         })
     }
 }

@@ -37,6 +37,24 @@ pub struct Owner {
     pub uid: u32,
     /// The name of that user in `/etc/passwd`, made safe to print.
     pub user: Option<String>,
+    /// How much is known of what the holders say of themselves.
+    pub declared: Declared,
+}
+
+/// How much is known of what the holders of a listener say of themselves, by `WSLNETD=…` in their environment. What they
+/// say is the label `wslnetd`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Declared {
+    /// All of it.
+    #[default]
+    Known,
+    /// Some of it is still being read.
+    Pending,
+    /// Some of it cannot be read; it may say `off`.
+    Unreadable {
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// One fact, `key=value`.
@@ -179,6 +197,7 @@ mod tests {
             ],
             uid: 33,
             user: Some("www-data".into()),
+            declared: Declared::Known,
         };
 
         let labels = labels_of(&socket("0.0.0.0:80", 33), Some(&owner));
@@ -234,6 +253,7 @@ mod tests {
             holders: vec![holder],
             uid: 0,
             user: None,
+            declared: Declared::Known,
         };
 
         let labels = labels_of(&socket("[::]:80", 0), Some(&owner));

@@ -10,6 +10,7 @@ mod wakeup;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use wslnet_protocol::Protocol;
 
@@ -76,6 +77,17 @@ impl fmt::Display for Source {
             Self::Procfs => "procfs",
         })
     }
+}
+
+/// Which UDP sockets count as listeners. Nobody can tell a UDP server from a client by looking, so only those are looked
+/// for that a rule could share. The default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UdpInterest {
+    /// Those on these ports.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Also those on every port outside of the range from which the kernel gives clients their ports
+    /// (`net.ipv4.ip_local_port_range`).
+    pub servers: bool,
 }
 
 /// Which source the configuration asks for.

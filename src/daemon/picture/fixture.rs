@@ -11,7 +11,7 @@ use wslnet_protocol::Protocol;
 use super::{Inputs, ModeView, Picture};
 use crate::config;
 use crate::damper::Held;
-use crate::labels::{Owner, Process, labels_of};
+use crate::labels::{Declared, Owner, Process, labels_of};
 use crate::listeners::{Socket, Source};
 use crate::network::{Iface, NetworkMode, NetworkView};
 use crate::observe::{Listener, Observation, Observed};
@@ -114,6 +114,7 @@ pub(crate) fn bound(id: u64, address: IpAddr, port: u16) -> Listener {
         holders: vec![process],
         uid: 1000,
         user: Some("ann".to_owned()),
+        declared: Declared::Known,
     };
     listener(id, address, port, Some(owner))
 }
@@ -138,5 +139,6 @@ fn listener(id: u64, address: IpAddr, port: u16, owner: Option<Owner>) -> Listen
         socket,
         owner,
         labels,
+        since: Instant::now(),
     }
 }

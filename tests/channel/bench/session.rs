@@ -79,6 +79,7 @@ pub fn forward(port: u16) -> Forward {
         port,
         bind: Bind::Wildcard,
         listen_port: port,
+        auto: false,
         reach: Reach::Lan,
         name: None,
         labels: vec!["process=node".to_owned()],
