@@ -6,6 +6,7 @@ mod file;
 mod nearest;
 mod reader;
 mod render;
+mod reports;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +15,8 @@ use std::ops::Range;
 pub use config_file::ConfigFile;
 pub use file::{MAX_FILE_BYTES, read_file};
 pub use nearest::nearest;
-pub use reader::{Table, parse, span_within};
+pub use reader::{NumberOr, Table, parse, span_within};
+pub use reports::Reports;
 pub use toml::Spanned;
 
 use crate::text;

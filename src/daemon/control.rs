@@ -34,6 +34,11 @@ pub enum Ask {
         /// The port.
         port: u16,
     },
+    /// The [`Selectors`](report::Selectors) of each listener on one port.
+    Labels {
+        /// The port.
+        port: u16,
+    },
     /// Read the configuration again.
     Reload,
 }
@@ -92,6 +97,10 @@ async fn answer(
         Ok(Ask::Explain { port }) => {
             let walk = report::explain(&picture.borrow(), port, reader);
             connection.answer(&Answer::Done(walk)).await
+        }
+        Ok(Ask::Labels { port }) => {
+            let selectors = report::selectors(&picture.borrow(), port, reader);
+            connection.answer(&Answer::Done(selectors)).await
         }
         Ok(Ask::Reload) if !connection.peer().privileged => {
             let reason = "only root may reload the configuration: use sudo, or `systemctl reload wslnetd`";

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::listeners::TransportPort;
+
 /// So many arrivals within [`WINDOW`] are free; the next one is flapping.
 const ARRIVALS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -16,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(60);
 
 /// A port and the user who listens there: one user's flapping is not another's.
-pub type Door = (u16, u32);
+pub type Door = (TransportPort, u32);
 
 /// The memory of what came and went.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ struct History {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The ports, and when each may be shown if it is still there.
-    pub until: BTreeMap<u16, Instant>,
+    pub until: BTreeMap<TransportPort, Instant>,
 }
 
 impl Held {
@@ -100,6 +102,8 @@ impl History {
 mod tests {
     use super::*;
 
+    use wslnet_protocol::Protocol;
+
     const STEP: Duration = Duration::from_millis(100);
     const ANN: u32 = 1000;
     const BOB: u32 = 1001;
@@ -109,7 +113,7 @@ mod tests {
         let mut damper = Damper::default();
 
         assert_eq!(
-            damper.look(&BTreeSet::from([(8000, ANN)]), Instant::now()),
+            damper.look(&BTreeSet::from([(tcp(8000), ANN)]), Instant::now()),
             Held::default()
         );
     }
@@ -131,7 +135,7 @@ mod tests {
         toggle(&mut damper, now, 10);
         now += STEP * 10;
         for _ in 0..9 {
-            let held = damper.look(&BTreeSet::from([(8000, ANN)]), now);
+            let held = damper.look(&BTreeSet::from([(tcp(8000), ANN)]), now);
             waits.push(held.next().map(|until| (until - now).as_secs()));
             damper.look(&BTreeSet::new(), now + STEP);
             now += STEP * 2;
@@ -147,7 +151,10 @@ mod tests {
         let until = held.next();
         assert!(until.is_some());
 
-        let later = damper.look(&BTreeSet::from([(8000, ANN)]), start + Duration::from_secs(5));
+        let later = damper.look(
+            &BTreeSet::from([(tcp(8000), ANN)]),
+            start + Duration::from_secs(5),
+        );
 
         assert_eq!(later, Held::default());
     }
@@ -157,9 +164,12 @@ mod tests {
         let (mut damper, start) = (Damper::default(), Instant::now());
         toggle(&mut damper, start, 11);
 
-        let held = damper.look(&BTreeSet::from([(8000, ANN), (8001, ANN)]), start + STEP * 11);
+        let held = damper.look(
+            &BTreeSet::from([(tcp(8000), ANN), (tcp(8001), ANN)]),
+            start + STEP * 11,
+        );
 
-        assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [8000]);
+        assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [tcp(8000)]);
     }
 
     #[test]
@@ -167,7 +177,7 @@ mod tests {
         let (mut damper, start) = (Damper::default(), Instant::now());
         toggle(&mut damper, start, 10);
 
-        let held = damper.look(&BTreeSet::from([(8000, BOB)]), start + STEP * 11);
+        let held = damper.look(&BTreeSet::from([(tcp(8000), BOB)]), start + STEP * 11);
 
         assert_eq!(held, Held::default());
     }
@@ -188,12 +198,33 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_same_port_of_another_protocol_does_not_wait() {
+        let (mut damper, start) = (Damper::default(), Instant::now());
+        toggle(&mut damper, start, 11);
+        let udp = TransportPort {
+            protocol: Protocol::Udp,
+            number: 8000,
+        };
+
+        let held = damper.look(&BTreeSet::from([(udp, ANN)]), start + STEP * 11);
+
+        assert_eq!(held, Held::default());
+    }
+
+    fn tcp(number: u16) -> TransportPort {
+        TransportPort {
+            protocol: Protocol::Tcp,
+            number,
+        }
+    }
+
     /// Port 8000 comes and goes `changes` times, a step apart, beginning with coming.
     fn toggle(damper: &mut Damper, start: Instant, changes: u32) -> Held {
         let mut held = Held::default();
         for change in 0..changes {
             let listening = if change % 2 == 0 {
-                BTreeSet::from([(8000, ANN)])
+                BTreeSet::from([(tcp(8000), ANN)])
             } else {
                 BTreeSet::new()
             };

@@ -1,6 +1,8 @@
 //! Everything that the daemon knows at one moment, joined into one value. Pure: the set that is pushed, the status line,
 //! `list` and `explain` are all made from it, so they cannot disagree.
 
+mod claims;
+mod facts;
 mod pushed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +12,11 @@ use std::time::Instant;
 use wslnet_console::text::clean;
 use wslnet_protocol::{Forward, ForwardId, ForwardSet, limits};
 
+use crate::bridge::{Bridge, BridgeState};
+use crate::containers::{Containers, Found};
 use crate::damper::Held;
 use crate::labels::Labels;
+use crate::listeners::TransportPort;
 use crate::network::{NetworkMode, NetworkView};
 use crate::observe::{Listener, Observed};
 use crate::policy::{Decided, DecidedBy, Outcome, Policy, Port, Surroundings, Verdict, Wanted, wanted};
@@ -20,7 +25,15 @@ use crate::push::CompanionView;
 pub use pushed::Pushed;
 
 /// Labels that say who is behind a port; the others are in the forward already.
-const DISPLAYED: [&str; 3] = ["process", "user", "exe"];
+const DISPLAYED: [&str; 7] = [
+    "container",
+    "image",
+    "compose.service",
+    "process",
+    "unit",
+    "user",
+    "exe",
+];
 
 /// How many bytes of labels a set may carry. They are for display; the ports must always fit into one request.
 const LABEL_BYTES: usize = limits::BODY_BYTES / 4;
@@ -47,6 +60,14 @@ pub struct Inputs<'a> {
     pub policy: &'a Policy,
     /// Ports that flap.
     pub held: &'a Held,
+    /// What the container engines say.
+    pub containers: &'a Containers,
+    /// The bridges to services on loopback, by the ids of those.
+    pub bridges: &'a BTreeMap<u64, BridgeState>,
+    /// The name of this distro.
+    pub distro: Option<&'a str>,
+    /// This daemon's process id: what it listens on itself is no service.
+    pub own_pid: i32,
     /// The other side.
     pub companion: &'a CompanionView,
     /// Why the last changed configuration was refused.
@@ -66,6 +87,12 @@ pub struct Picture {
     pub companion: CompanionView,
     /// Every listener of the network namespace, in order.
     pub entries: Vec<Entry>,
+    /// The bridges that should be open, by the ids of the listeners to which they lead.
+    pub bridges: BTreeMap<u64, Bridge>,
+    /// The name of this distro.
+    pub distro: Option<String>,
+    /// When the picture has to be joined anew although nothing changed.
+    pub recheck: Option<Instant>,
     /// How listeners are found; `None` before the first scan.
     pub source: Option<String>,
     /// Why scans fail at the moment.
@@ -79,6 +106,8 @@ pub struct Picture {
 pub struct Entry {
     /// The listener.
     pub listener: Listener,
+    /// All its labels.
+    pub labels: Labels,
     /// What the policy says of it alone.
     pub verdict: Verdict,
     /// What is asked of Windows on its behalf.
@@ -123,49 +152,50 @@ impl Picture {
     /// Joins the inputs.
     pub fn join(inputs: &Inputs<'_>) -> Self {
         let surroundings = surroundings(inputs);
-        let listeners = inputs
-            .observed
-            .last
-            .as_ref()
-            .map(|last| last.listeners.as_slice())
-            .unwrap_or_default();
-        let verdicts = listeners.iter().map(|listener| match listener.owner {
-            Some(_) => inputs
-                .policy
-                .decide(&listener.socket, &listener.labels, &surroundings),
-            None => Verdict::not_ours(),
+        let mut recheck = None;
+        let last = inputs.observed.last.as_ref();
+        let listeners = last.map(|last| last.listeners.as_slice()).unwrap_or_default();
+        let mut entries = listeners
+            .iter()
+            .map(|listener| {
+                let found = inputs.containers.of(listener, inputs.now);
+                if let Found::Waits {
+                    until: Some(until), ..
+                } = found
+                {
+                    recheck = Some(recheck.map_or(until, |before: Instant| before.min(until)));
+                }
+                entry(listener, &found, &surroundings, inputs)
+            })
+            .collect::<Vec<_>>();
+
+        let services = entries.iter().filter(|entry| !is_own(&entry.listener, inputs));
+        let decided = services.map(|entry| Decided {
+            socket: &entry.listener.socket,
+            verdict: &entry.verdict,
         });
-        let verdicts = verdicts.collect::<Vec<_>>();
-        let decided = listeners.iter().zip(&verdicts);
-        let decided = decided.map(|(listener, verdict)| Decided {
-            socket: &listener.socket,
-            verdict,
-        });
-        let ports = wanted(&decided.collect::<Vec<_>>(), &surroundings);
+        let mut ports = wanted(&decided.collect::<Vec<_>>(), &surroundings);
+        claims::settle(&mut ports);
         let granted = granted(&ports, inputs.held);
+        let bridges = bridges(&ports, &granted, &surroundings);
         let ports = ports
             .iter()
             .map(|port| (port.port, port))
             .collect::<BTreeMap<_, _>>();
-
-        let entries = listeners.iter().zip(verdicts).map(|(listener, verdict)| {
-            let port = ports.get(&listener.socket.address.port()).copied();
-            let asked = asked(listener, &verdict, port, &granted, inputs);
-            Entry {
-                listener: listener.clone(),
-                verdict,
-                asked,
-                twin: None,
-            }
-        });
-        let mut entries = entries.collect::<Vec<_>>();
+        for entry in &mut entries {
+            let port = ports.get(&entry.listener.socket.port()).copied();
+            entry.asked = asked(entry, port, &granted, inputs);
+        }
         pair(&mut entries);
         Self {
             mode: inputs.mode.clone(),
             vm_address: inputs.network.vm_address().map(IpAddr::from),
             companion: inputs.companion.clone(),
             entries,
-            source: inputs.observed.last.as_ref().map(|last| last.source.to_string()),
+            bridges,
+            distro: inputs.distro.map(str::to_owned),
+            recheck,
+            source: last.map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),
             config_error: inputs.config_error.map(str::to_owned),
         }
@@ -177,20 +207,62 @@ impl Picture {
         let mut forwards = BTreeMap::new();
         for entry in &self.entries {
             if let Asked::Forward(wanted) = &entry.asked {
-                let forward = forwards
-                    .entry(wanted.listen_port)
-                    .or_insert_with(|| forward(entry, wanted));
-                add_labels(&mut forward.labels, &entry.listener.labels);
+                let (_, forward) = forwards
+                    .entry((entry.listener.socket.protocol, wanted.listen_port))
+                    .or_insert_with(|| (entry.listener.socket.port(), forward(entry, wanted)));
+                add_labels(&mut forward.labels, &entry.labels);
             }
         }
         let mut forwards = forwards.into_values().collect::<Vec<_>>();
         // The lowest port first, but what is open stays open.
-        forwards.sort_by_key(|forward| !pushed.is_established(forward.port));
-        shorten(&mut forwards);
-        let ids = forwards.iter().map(|forward| (forward.port, forward.id));
+        forwards.sort_by_key(|(port, _)| !pushed.is_established(*port));
+        let ids = forwards.iter().map(|(port, forward)| (*port, forward.id));
         let revoked = pushed.revoked(self, &ids.collect());
+        let mut forwards = forwards
+            .into_iter()
+            .map(|(_, forward)| forward)
+            .collect::<Vec<_>>();
+        shorten(&mut forwards);
         Some(ForwardSet { forwards, revoked })
     }
+}
+
+/// A listener with its labels and its verdict; what is asked on its behalf depends on the others.
+fn entry(listener: &Listener, found: &Found<'_>, surroundings: &Surroundings, inputs: &Inputs<'_>) -> Entry {
+    let container = match found {
+        Found::Container(container) => Some(*container),
+        Found::Nothing | Found::Waits { .. } => None,
+    };
+    let labels = facts::labels(listener, container, inputs.distro, surroundings);
+    let verdict = match (&listener.owner, found) {
+        (None, _) => Verdict::not_ours(),
+        (Some(_), _) if is_own(listener, inputs) => Verdict::own_bridge(),
+        (Some(_), Found::Waits { reason, .. }) => Verdict::Wait {
+            reason: reason.clone(),
+        },
+        (Some(owner), Found::Nothing | Found::Container(_)) => {
+            inputs
+                .policy
+                .decide(&listener.socket, &labels, &owner.declared, surroundings)
+        }
+    };
+    Entry {
+        listener: listener.clone(),
+        labels,
+        verdict,
+        asked: Asked::Nothing {
+            reason: String::new(),
+        },
+        twin: None,
+    }
+}
+
+/// Whether this daemon listens there itself.
+fn is_own(listener: &Listener, inputs: &Inputs<'_>) -> bool {
+    let holders = listener.owner.iter().flat_map(|owner| &owner.holders);
+    let is_bridge = |state: &BridgeState| *state == BridgeState::Open(listener.socket.address);
+    holders.map(|holder| holder.pid).any(|pid| pid == inputs.own_pid)
+        || inputs.bridges.values().any(is_bridge)
 }
 
 fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
@@ -207,7 +279,7 @@ fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
 }
 
 /// The ports that may be asked for now: not flapping, and as many as fit into one set, the lowest first.
-fn granted(ports: &[Port], held: &Held) -> BTreeSet<u16> {
+fn granted(ports: &[Port], held: &Held) -> BTreeSet<TransportPort> {
     let wanted = ports
         .iter()
         .filter(|port| matches!(port.outcome, Outcome::Wanted(_)));
@@ -215,6 +287,35 @@ fn granted(ports: &[Port], held: &Held) -> BTreeSet<u16> {
         .map(|port| port.port)
         .filter(|port| !held.until.contains_key(port))
         .take(limits::FORWARDS_IN_SET)
+        .collect()
+}
+
+/// The bridges that should be open. Where the VM's address is not known there is no place for any.
+fn bridges(
+    ports: &[Port],
+    granted: &BTreeSet<TransportPort>,
+    surroundings: &Surroundings,
+) -> BTreeMap<u64, Bridge> {
+    let Some(address) = surroundings.vm_addresses.first().copied() else {
+        return BTreeMap::new();
+    };
+    let ports = ports.iter().filter(|port| granted.contains(&port.port));
+    ports
+        .filter_map(|port| match &port.outcome {
+            Outcome::Wanted(wanted) => {
+                let target = wanted.bridge_to?;
+                let port = port.port.number;
+                Some((
+                    wanted.id,
+                    Bridge {
+                        address,
+                        port,
+                        target,
+                    },
+                ))
+            }
+            Outcome::Withheld { .. } | Outcome::Waits { .. } => None,
+        })
         .collect()
 }
 
@@ -226,15 +327,15 @@ fn pair(entries: &mut [Entry]) {
         let socket = &entry.listener.socket;
         match &entry.asked {
             Asked::Forward(wanted) if socket.address.ip() == Ipv4Addr::UNSPECIFIED => {
-                v4_halves.insert(socket.address.port(), (index, ForwardId(wanted.id)));
+                v4_halves.insert(socket.port(), (index, ForwardId(wanted.id)));
             }
             // Not if it is withheld for another reason, such as an opt-out.
             Asked::Nothing { .. }
                 if socket.is_wildcard()
                     && socket.v6only == Some(true)
-                    && *entry.verdict.decided_by() == DecidedBy::Binding =>
+                    && entry.verdict.decided_by() == Some(&DecidedBy::Binding) =>
             {
-                v6_halves.push((socket.address.port(), index));
+                v6_halves.push((socket.port(), index));
             }
             Asked::Forward(_) | Asked::Nothing { .. } | Asked::Waits { .. } | Asked::OverLimit => {}
         }
@@ -244,7 +345,7 @@ fn pair(entries: &mut [Entry]) {
             continue;
         };
         if have_one_owner(&entries[index].listener, &entries[*other].listener) {
-            let shared_by = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            let shared_by = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.number));
             let reason = format!("IPv6 only; the port is shared through {shared_by}");
             let half = &mut entries[index];
             half.twin = Some(*id);
@@ -269,25 +370,35 @@ fn have_one_owner(one: &Listener, other: &Listener) -> bool {
 }
 
 fn asked(
-    listener: &Listener,
-    verdict: &Verdict,
+    entry: &Entry,
     port: Option<&Port>,
-    granted: &BTreeSet<u16>,
+    granted: &BTreeSet<TransportPort>,
     inputs: &Inputs<'_>,
 ) -> Asked {
-    if let Verdict::Withhold { reason, .. } = verdict {
-        return Asked::Nothing {
-            reason: reason.clone(),
-        };
+    match &entry.verdict {
+        Verdict::Withhold { reason, .. } => {
+            return Asked::Nothing {
+                reason: reason.clone(),
+            };
+        }
+        Verdict::Wait { reason } => {
+            return Asked::Waits {
+                reason: reason.clone(),
+            };
+        }
+        Verdict::Expose(_) => {}
     }
-    let number = listener.socket.address.port();
-    let meets = |port: &&Port| port.receivers.contains(&listener.socket.id());
+    let socket = &entry.listener.socket;
+    let meets = |port: &&Port| port.receivers.contains(&socket.id());
     match port.filter(meets).map(|port| &port.outcome) {
         Some(Outcome::Withheld { reason }) => Asked::Nothing {
             reason: reason.clone(),
         },
-        Some(Outcome::Wanted(wanted)) if granted.contains(&number) => Asked::Forward(wanted.clone()),
-        Some(Outcome::Wanted(_)) => match inputs.held.until.get(&number) {
+        Some(Outcome::Waits { reason }) => Asked::Waits {
+            reason: reason.clone(),
+        },
+        Some(Outcome::Wanted(wanted)) if granted.contains(&socket.port()) => through_bridge(wanted, inputs),
+        Some(Outcome::Wanted(_)) => match inputs.held.until.get(&socket.port()) {
             Some(_) => Asked::Waits {
                 reason: "it came and went too often; it is shared again when it has stayed for a while, a minute at most"
                     .to_owned(),
@@ -300,14 +411,33 @@ fn asked(
     }
 }
 
+/// What can be asked for now: a service on loopback needs its bridge first.
+fn through_bridge(wanted: &Wanted, inputs: &Inputs<'_>) -> Asked {
+    if wanted.bridge_to.is_none() {
+        return Asked::Forward(wanted.clone());
+    }
+    match inputs.bridges.get(&wanted.id) {
+        Some(BridgeState::Open(address)) => Asked::Forward(Wanted {
+            port: address.port(),
+            ..wanted.clone()
+        }),
+        Some(BridgeState::Failed { reason }) => Asked::Nothing {
+            reason: reason.clone(),
+        },
+        None => Asked::Waits {
+            reason: "its bridge is being opened".to_owned(),
+        },
+    }
+}
+
 fn forward(entry: &Entry, wanted: &Wanted) -> Forward {
     Forward {
         id: ForwardId(wanted.id),
         protocol: entry.listener.socket.protocol,
-        port: entry.listener.socket.address.port(),
+        port: wanted.port,
         bind: wanted.bind,
         listen_port: wanted.listen_port,
-        auto: false,
+        auto: wanted.auto,
         reach: wanted.reach,
         name: wanted.name.clone(),
         labels: Vec::new(),

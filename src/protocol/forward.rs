@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Invalid, limits};
+use crate::{Invalid, limits, name};
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -124,7 +124,7 @@ pub struct Forward {
     pub auto: bool,
     /// How far it should go. Windows may narrow it, never widen it.
     pub reach: Reach,
-    /// A name under which people find it.
+    /// A name under which people find it; see [`name::check`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A few `key=value` labels for display, such as `process=node`.
@@ -170,9 +170,15 @@ impl ForwardSet {
             if forward.labels.len() > limits::LABELS {
                 return Err(Invalid::TooManyLabels(forward.id));
             }
-            let texts = forward.name.iter().chain(&forward.labels);
-            if !texts.into_iter().all(|text| is_display_text(text)) {
+            if !forward.labels.iter().all(|text| is_display_text(text)) {
                 return Err(Invalid::Text(forward.id));
+            }
+            if forward
+                .name
+                .as_deref()
+                .is_some_and(|text| name::check(text).is_err())
+            {
+                return Err(Invalid::Name(forward.id));
             }
         }
         match self.revoked.iter().find(|id| ids.contains(id)) {
@@ -289,7 +295,7 @@ mod tests {
         assert_eq!(with(|f| f.listen_port = 0), Err(Invalid::PortZero(id)));
         assert_eq!(
             with(|f| f.name = Some("a\u{1b}[2J".into())),
-            Err(Invalid::Text(id))
+            Err(Invalid::Name(id))
         );
         assert_eq!(
             with(|f| f.labels = vec!["x=\u{202e}".into()]),

@@ -33,6 +33,7 @@
 mod forward;
 pub mod header;
 pub mod limits;
+pub mod name;
 mod problem;
 mod session;
 

@@ -20,6 +20,9 @@ pub const FORWARDS_IN_SET: usize = 4096;
 /// The longest display text (name, label, version), in characters.
 pub const TEXT_CHARS: usize = 128;
 
+/// The longest name of a forward, in bytes: a label of the domain name system (RFC 1035, 2.3.4).
+pub const NAME_BYTES: usize = 63;
+
 /// How many display labels a forward may carry.
 pub const LABELS: usize = 16;
 

@@ -77,6 +77,9 @@ pub enum Invalid {
     /// A text is too long or holds control characters.
     #[error("forward {0} carries a text that is too long or holds control characters")]
     Text(crate::ForwardId),
+    /// A name is none; see [`name::check`](crate::name::check).
+    #[error("forward {0} has a name that is not one label of a to z, 0 to 9 and -")]
+    Name(crate::ForwardId),
     /// More labels than [`limits::LABELS`](crate::limits::LABELS).
     #[error("forward {0} carries more than {max} labels", max = crate::limits::LABELS)]
     TooManyLabels(crate::ForwardId),

@@ -76,6 +76,15 @@ pub struct Table<'d> {
     known: Vec<&'static str>,
 }
 
+/// What [`Table::integer_or`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberOr<T> {
+    /// An integer.
+    Number(i64),
+    /// One of the words.
+    Choice(T),
+}
+
 impl<'d> Table<'d> {
     /// Takes a string.
     pub fn string(&mut self, key: &'static str) -> Option<Spanned<String>> {
@@ -139,6 +148,35 @@ impl<'d> Table<'d> {
             Some(format!("from {} to {}", range.start(), range.end())),
         );
         None
+    }
+
+    /// Takes `true` or `false`.
+    pub fn boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
+        let value = self.take(key)?;
+        if let DeValue::Boolean(written) = value.get_ref() {
+            return Some(Spanned::new(value.span(), *written));
+        }
+        self.wrong_type(key, &value, "true or false", &format!("write {key} = true"));
+        None
+    }
+
+    /// Takes an integer within `range`, or a string that is one of `choices`.
+    pub fn integer_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        choices: &[(&str, T)],
+    ) -> Option<Spanned<NumberOr<T>>> {
+        let is_text = self
+            .entries
+            .get(key)
+            .is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)));
+        if is_text {
+            let chosen = self.choice(key, choices)?;
+            return Some(Spanned::new(chosen.span(), NumberOr::Choice(*chosen.get_ref())));
+        }
+        let number = self.integer(key, range)?;
+        Some(Spanned::new(number.span(), NumberOr::Number(*number.get_ref())))
     }
 
     /// Takes a string that must be one of `choices`.

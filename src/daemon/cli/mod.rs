@@ -11,13 +11,14 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use wslnet_console::control::{Answer, Endpoint, call};
+use wslnet_console::diagnose::{Reports, read_file};
 use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
-use crate::config;
+use crate::config::{self, ConfigFiles};
 use crate::control::{self, Ask, Reloaded};
 use crate::push::COMPANION;
-use crate::report::{Row, StatusReport, Walk};
+use crate::report::{Row, Selectors, StatusReport, Walk};
 use crate::run::{self, Places};
 use crate::systemd;
 
@@ -69,6 +70,18 @@ enum Command {
         /// Also list the listeners of other distros
         #[arg(long)]
         all: bool,
+        /// Print the labels of each listener
+        #[arg(long)]
+        labels: bool,
+    },
+    /// Print the labels of what listens on a port, as selectors of the configuration take them
+    Labels {
+        /// The port
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Say why a port can or cannot be reached, step by step from the socket to the network
     Explain {
@@ -79,9 +92,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check a configuration file and print everything that is wrong with it
+    /// Check the configuration and print everything that is wrong with it
     Check {
-        /// The file [default: the daemon's]
+        /// One file alone [default: the daemon's, with the files of config.d beside it]
         file: Option<PathBuf>,
     },
     /// Let the running daemon read its configuration again
@@ -135,12 +148,23 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 output::print(&show::status(&status))
             }?)
         }
-        Command::List { json, all } => {
+        Command::List { json, all, labels } => {
             let rows = ask::<Vec<Row>>(&places, Ask::List { all })?;
             Ok(match rows.as_slice() {
                 rows if json => output::print_json(rows),
                 [] => output::print("Nothing listens in this distro.\n"),
+                rows if labels => output::print(&show::labelled(rows)),
                 rows => output::print_table(&show::list(rows)),
+            }?)
+        }
+        Command::Labels { port, json } => {
+            let selectors = ask::<Vec<Selectors>>(&places, Ask::Labels { port })?;
+            Ok(match selectors.as_slice() {
+                selectors if json => output::print_json(selectors),
+                [] => {
+                    bail!("nothing of this distro listens on port {port}; `wslnetd explain {port}` says more")
+                }
+                selectors => output::print(&show::selectors(selectors)),
             }?)
         }
         Command::Explain { port, json } => {
@@ -151,7 +175,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 output::print(&show::walk(&walk))
             }?)
         }
-        Command::Check { file } => check(&file.unwrap_or(places.config)),
+        Command::Check { file } => check(file, &places),
         Command::Reload => {
             if let Some(report) = ask::<Reloaded>(&places, Ask::Reload)?.refused {
                 output::print_to_stderr(&report);
@@ -184,21 +208,28 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn check(file: &std::path::Path) -> anyhow::Result<()> {
-    match config::load(file) {
-        Ok(Some(config)) => {
+/// Checks one file, or all that the daemon would read.
+fn check(file: Option<PathBuf>, places: &Places) -> anyhow::Result<()> {
+    let shown = file.as_ref().unwrap_or(&places.config).display().to_string();
+    let sources = match &file {
+        Some(file) => read_file(file)
+            .map(|source| source.into_iter().collect())
+            .map_err(Reports::from),
+        None => ConfigFiles::new(places.config.clone(), false).read(),
+    };
+    if !file.as_ref().unwrap_or(&places.config).exists() {
+        bail!("{shown} does not exist: wslnetd would run with its defaults");
+    }
+    match sources.and_then(config::parse) {
+        Ok(config) => {
             for warning in config::warnings(&config) {
                 output::print_to_stderr(&format!("warning: {warning}\n"));
             }
-            Ok(output::print(&format!("{}: no mistakes\n", file.display()))?)
+            Ok(output::print(&format!("{shown}: no mistakes\n"))?)
         }
-        Ok(None) => bail!(
-            "{} does not exist: wslnetd would run with its defaults",
-            file.display()
-        ),
-        Err(report) => {
-            output::print_to_stderr(&report.render(output::stderr_is_terminal()));
-            bail!("{}", report.summary())
+        Err(reports) => {
+            output::print_to_stderr(&reports.render(output::stderr_is_terminal()));
+            bail!("{}", reports.summary())
         }
     }
 }

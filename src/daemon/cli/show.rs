@@ -4,8 +4,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use wslnet_console::output::Table;
+use wslnet_console::text::clean;
 
-use crate::report::{Row, StatusReport, Walk};
+use crate::report::{Row, Selectors, StatusReport, Walk};
+
+/// The longest label that is shown, in characters.
+const LABEL_CHARS: usize = 512;
 
 /// The status, a few lines.
 pub(super) fn status(status: &StatusReport) -> String {
@@ -28,6 +32,9 @@ pub(super) fn status(status: &StatusReport) -> String {
         .as_ref()
         .map(|distro| format!(", knows this distro as {distro}"));
     line("version", status.version.clone());
+    if let Some(distro) = &status.distro_name {
+        line("distro", distro.clone());
+    }
     line("mode", format!("{} ({})", status.mode, status.mode_source));
     line(
         "vm address",
@@ -85,7 +92,7 @@ pub(super) fn list(rows: &[Row]) -> Table {
         table.row([
             row.protocol.clone(),
             SocketAddr::new(row.address, row.port).to_string(),
-            row.process.clone().unwrap_or_else(|| "-".to_owned()),
+            held_by(row),
             row.user.clone().unwrap_or_else(|| "-".to_owned()),
             row.state.clone(),
             addresses(&row.windows),
@@ -93,6 +100,42 @@ pub(super) fn list(rows: &[Row]) -> Table {
         ]);
     }
     table
+}
+
+/// The process, and the container for which it holds the port.
+fn held_by(row: &Row) -> String {
+    let process = row.process.clone().unwrap_or_else(|| "-".to_owned());
+    match &row.container {
+        Some(container) => format!("{process} ({container})"),
+        None => process,
+    }
+}
+
+/// The listeners with all their labels, a label a line.
+pub(super) fn labelled(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let address = SocketAddr::new(row.address, row.port);
+        let _ = writeln!(text, "{} {address} {}", row.protocol, row.state);
+        for label in &row.labels {
+            let _ = writeln!(text, "    {}", clean(label, LABEL_CHARS));
+        }
+    }
+    text
+}
+
+/// The terms of selectors as strings of TOML, a term a line. Where several listeners share the port, each has a heading.
+pub(super) fn selectors(selectors: &[Selectors]) -> String {
+    let mut text = String::new();
+    for Selectors { listener, terms } in selectors {
+        if selectors.len() > 1 {
+            let _ = writeln!(text, "# {}", clean(listener, LABEL_CHARS));
+        }
+        for term in terms {
+            let _ = writeln!(text, "{}", toml::Value::String(term.clone()));
+        }
+    }
+    text
 }
 
 /// The way of a port, a step a line, and what to do.
@@ -112,6 +155,15 @@ pub(super) fn walk(walk: &Walk) -> String {
         let _ = writeln!(text);
     }
     let _ = writeln!(text, "{}", walk.conclusion);
+    if let Some(advice) = &walk.advice {
+        let _ = writeln!(
+            text,
+            "\nTo share it all the same, add this to the configuration, then `sudo systemctl reload wslnetd`:\n"
+        );
+        for line in advice.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
     text
 }
 

@@ -1,22 +1,28 @@
-//! The configuration of the daemon, `/etc/wslnetd/config.toml`: raw as written, with places, then resolved, with
-//! every default filled in. What follows from it is decided in [`crate::policy`].
+//! The configuration of the daemon, `/etc/wslnetd/config.toml` and the drop-in files beside it: raw as written, with places,
+//! then resolved, with every default filled in. What follows from it is decided in [`crate::policy`].
+//!
+//! The drop-in files count as if they were appended to the main one in the order of their names: their selectors of
+//! `opt-out` and their rules come after its own, and of a setting that several files have the last one counts.
 
+mod files;
 mod raw;
+mod rule;
 mod selector;
 mod warnings;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 
-use wslnet_console::diagnose::{self, Place, Report, Source};
+use wslnet_console::diagnose::{self, Place, Report, Reports, Source};
 use wslnet_protocol::Reach;
 
-use crate::listeners::SourceChoice;
+use crate::listeners::{SourceChoice, UdpInterest};
 
+pub use files::ConfigFiles;
+pub use rule::{ListenPort, Rule};
 #[cfg(test)]
 pub(crate) use selector::tests as selector_tests;
-pub use selector::{Facts, Key, Matcher, Selector, SelectorError, Term};
+pub use selector::{Facts, Key, Matcher, Selector, SelectorError, Term, term_for};
 pub use warnings::warnings;
 
 /// Where the configuration is unless the user says otherwise.
@@ -27,6 +33,8 @@ pub const STANDARD_PATH: &str = "/etc/wslnetd/config.toml";
 pub struct Config {
     /// Listeners that stay private; the first that matches is the reason.
     pub opt_out: Vec<OptOut>,
+    /// What else is to be done with some listeners; the first that matches counts, and no other.
+    pub rules: Vec<Rule>,
     /// How far all others go.
     pub reach: Reach,
     /// Where listening sockets are read from.
@@ -35,6 +43,8 @@ pub struct Config {
     pub mode_outside_wsl: ModeOutsideWsl,
     /// Where the companion is.
     pub companion: CompanionAddress,
+    /// The name of the distro where WSL does not tell it.
+    pub distro: Option<String>,
 }
 
 /// One selector of `opt-out`, and where it stands.
@@ -84,29 +94,76 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             opt_out: Vec::new(),
+            rules: Vec::new(),
             reach: Reach::Lan,
             source: SourceChoice::Auto,
             mode_outside_wsl: ModeOutsideWsl::Unset,
             companion: CompanionAddress::DefaultGateway {
                 port: wslnet_protocol::DEFAULT_PORT,
             },
+            distro: None,
         }
     }
 }
 
-/// Reads the file at `path`; none when there is no such file, which means the defaults unless the user named it.
-///
-/// # Errors
-/// Everything that is wrong with the file, at once.
-pub fn load(path: &Path) -> Result<Option<Config>, Report> {
-    diagnose::read_file(path)?.map(parse).transpose()
+impl Config {
+    /// Which UDP sockets a rule could share.
+    #[must_use]
+    pub fn udp_interest(&self) -> UdpInterest {
+        let mut interest = UdpInterest::default();
+        for rule in self.rules.iter().filter(|rule| rule.udp) {
+            match rule.when.ports() {
+                Some(ports) => interest.ports.push(ports),
+                None => interest.servers = true,
+            }
+        }
+        interest
+    }
 }
 
-/// Reads the text of a config file.
+/// Reads the texts of the config files, in their order.
 ///
 /// # Errors
-/// Everything that is wrong with it, at once.
-pub fn parse(source: Source) -> Result<Config, Report> {
+/// Everything that is wrong with any of them, at once.
+pub fn parse(sources: Vec<Source>) -> Result<Config, Reports> {
+    let mut config = Config::default();
+    let mut reports = Vec::new();
+    for source in sources {
+        match parse_one(source) {
+            Ok(part) => part.join(&mut config),
+            Err(report) => reports.push(report),
+        }
+    }
+    match Reports::join(reports) {
+        Some(reports) => Err(reports),
+        None => Ok(config),
+    }
+}
+
+/// What one file contributes.
+struct Part {
+    opt_out: Vec<OptOut>,
+    rules: Vec<Rule>,
+    reach: Option<Reach>,
+    source: Option<SourceChoice>,
+    mode_outside_wsl: Option<ModeOutsideWsl>,
+    companion: Option<SocketAddr>,
+    distro: Option<String>,
+}
+
+impl Part {
+    fn join(self, config: &mut Config) {
+        config.opt_out.extend(self.opt_out);
+        config.rules.extend(self.rules);
+        config.reach = self.reach.unwrap_or(config.reach);
+        config.source = self.source.unwrap_or(config.source);
+        config.mode_outside_wsl = self.mode_outside_wsl.unwrap_or(config.mode_outside_wsl);
+        config.companion = self.companion.map_or(config.companion, CompanionAddress::Fixed);
+        config.distro = self.distro.or(config.distro.take());
+    }
+}
+
+fn parse_one(source: Source) -> Result<Part, Report> {
     let positions = source.clone();
     diagnose::parse(source, |table| {
         let raw = raw::Raw::take(table);
@@ -114,45 +171,42 @@ pub fn parse(source: Source) -> Result<Config, Report> {
     })
 }
 
-fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Config {
-    let defaults = Config::default();
+fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part {
     let mut opt_out: Vec<OptOut> = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for written in raw.opt_out {
         let place = source.place(written.span().start);
-        let selector = match Selector::parse(written.get_ref()) {
-            Ok(selector) => selector,
-            Err(errors) => {
-                for error in errors {
-                    let span = diagnose::span_within(&source.text, &written, error.span);
-                    table.problem(span, error.message, Some(error.hint));
-                }
-                continue;
-            }
+        let Some(selector) = rule::read_selector(&written, source, table) else {
+            continue;
         };
         // The text of a selector is the same for all that mean the same.
-        if !seen.insert(selector.to_string()) {
-            let first = opt_out.iter().find(|earlier| earlier.selector == selector);
-            let hint = first.map(|first| format!("line {} says the same; remove one", first.place.line));
+        let meaning = selector.to_string();
+        if let Some(line) = seen.get(&meaning) {
             table.problem(
                 written.span(),
-                format!("the selector `{selector}` is there twice"),
-                hint,
+                format!("the selector `{meaning}` is there twice"),
+                Some(format!("line {line} says the same; remove one")),
             );
             continue;
         }
+        seen.insert(meaning, place.line);
         opt_out.push(OptOut {
             selector,
             text: written.into_inner(),
             place,
         });
     }
-    Config {
+    let rules = raw.rules.into_iter();
+    Part {
         opt_out,
-        reach: raw.reach.unwrap_or(defaults.reach),
-        source: raw.source.unwrap_or(defaults.source),
-        mode_outside_wsl: raw.network_mode.unwrap_or(defaults.mode_outside_wsl),
-        companion: raw.companion.map_or(defaults.companion, CompanionAddress::Fixed),
+        rules: rules
+            .filter_map(|rule| Rule::resolve(rule, source, table))
+            .collect(),
+        reach: raw.reach,
+        source: raw.source,
+        mode_outside_wsl: raw.network_mode,
+        companion: raw.companion,
+        distro: raw.distro,
     }
 }
 

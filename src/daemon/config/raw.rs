@@ -1,28 +1,56 @@
-//! The config file as it is written: which keys there are and of which type, with nothing filled in.
+//! The config files as they are written: which keys there are and of which type, with nothing filled in.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
-use wslnet_console::diagnose::{Spanned, Table};
+use wslnet_console::diagnose::{NumberOr, Spanned, Table};
 use wslnet_protocol::Reach;
 
 use super::ModeOutsideWsl;
 use crate::listeners::SourceChoice;
 
-/// What the file says; what it does not say, or says wrongly, is none.
+/// What one file says; what it does not say, or says wrongly, is none.
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) opt_out: Vec<Spanned<String>>,
+    pub(super) rules: Vec<RawRule>,
     pub(super) reach: Option<Reach>,
     pub(super) source: Option<SourceChoice>,
     pub(super) network_mode: Option<ModeOutsideWsl>,
     pub(super) companion: Option<SocketAddr>,
+    pub(super) distro: Option<String>,
 }
+
+/// One `[[rule]]`.
+#[derive(Debug)]
+pub(super) struct RawRule {
+    /// The header.
+    pub(super) span: Range<usize>,
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) expose: Option<Spanned<bool>>,
+    pub(super) reach: Option<Spanned<Reach>>,
+    pub(super) listen_port: Option<Spanned<NumberOr<AutoPort>>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) loopback: Option<Spanned<Bridged>>,
+    pub(super) udp: Option<Spanned<bool>>,
+}
+
+/// The word `auto` of `listen-port`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AutoPort;
+
+/// The word `bridge` of `loopback`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bridged;
+
+const REACH: [(&str, Reach); 2] = [("lan", Reach::Lan), ("host", Reach::Host)];
 
 impl Raw {
     /// Takes all known keys; the table reports what is wrong with them and what is left.
     pub(super) fn take(table: &mut Table<'_>) -> Self {
         Self {
             opt_out: table.strings("opt-out").unwrap_or_default(),
+            rules: table.tables("rule").into_iter().map(RawRule::take).collect(),
             source: table
                 .choice(
                     "source",
@@ -37,12 +65,35 @@ impl Raw {
                 .choice("network-mode", &[("nat", ModeOutsideWsl::Nat)])
                 .map(Spanned::into_inner),
             companion: companion(table),
-            reach: table.table("expose").and_then(|mut expose| {
-                expose
-                    .choice("reach", &[("lan", Reach::Lan), ("host", Reach::Host)])
-                    .map(Spanned::into_inner)
-            }),
+            distro: distro(table),
+            reach: table
+                .table("expose")
+                .and_then(|mut expose| expose.choice("reach", &REACH).map(Spanned::into_inner)),
         }
+    }
+}
+
+impl RawRule {
+    fn take(mut table: Table<'_>) -> Self {
+        let rule = Self {
+            span: table.span().unwrap_or_default(),
+            when: table.string("when"),
+            expose: table.boolean("expose"),
+            reach: table.choice("reach", &REACH),
+            listen_port: table.integer_or("listen-port", 1..=65_535, &[("auto", AutoPort)]),
+            name: table.string("name"),
+            loopback: table.choice("loopback", &[("bridge", Bridged)]),
+            udp: table.boolean("udp"),
+        };
+        // Reserved: a file that asks for it must not seem to get it.
+        if let Some(wanted) = table.boolean("proxy-protocol") {
+            table.problem(
+                wanted.span(),
+                "`proxy-protocol` is not built in this release",
+                Some("remove it: services see the address of Windows as their client".to_owned()),
+            );
+        }
+        rule
     }
 }
 
@@ -66,4 +117,15 @@ fn companion(table: &mut Table<'_>) -> Option<SocketAddr> {
         Some(hint.to_owned()),
     );
     None
+}
+
+fn distro(table: &mut Table<'_>) -> Option<String> {
+    let name = table.string("distro")?;
+    let text = name.get_ref().trim();
+    if text.is_empty() || crate::labels::value(text) != text {
+        let hint = "the name as `wsl --list` shows it, such as \"Ubuntu\"";
+        table.problem(name.span(), "this is no name of a distro", Some(hint.to_owned()));
+        return None;
+    }
+    Some(text.to_owned())
 }

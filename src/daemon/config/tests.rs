@@ -9,8 +9,8 @@ use wslnet_console::diagnose::Source;
 use wslnet_protocol::Reach;
 
 use super::selector::tests::selector;
-use super::{CompanionAddress, Config, ModeOutsideWsl, load, parse};
-use crate::listeners::SourceChoice;
+use super::{CompanionAddress, Config, ConfigFiles, ListenPort, ModeOutsideWsl, parse};
+use crate::listeners::{SourceChoice, UdpInterest};
 
 fn source(text: &str) -> Source {
     Source {
@@ -20,21 +20,18 @@ fn source(text: &str) -> Source {
 }
 
 fn config(text: &str) -> Config {
-    parse(source(text)).unwrap_or_else(|report| panic!("{report}"))
+    parse(vec![source(text)]).unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn rendered(text: &str) -> String {
-    parse(source(text))
+    parse(vec![source(text)])
         .err()
         .map(|report| report.to_string())
         .unwrap_or_default()
 }
 
 #[test]
-fn a_missing_file_is_told_apart_and_an_empty_one_means_the_defaults() {
-    let dir = tempfile::tempdir().unwrap();
-
-    assert_eq!(load(&dir.path().join("config.toml")), Ok(None));
+fn an_empty_file_means_the_defaults() {
     assert_eq!(config(""), Config::default());
     assert_eq!(Config::default().reach, Reach::Lan);
     assert_eq!(
@@ -76,7 +73,10 @@ fn a_file_on_disk_is_read_and_its_name_is_in_the_report() {
     let path = dir.path().join("config.toml");
     fs::write(&path, "expose = 1\n").unwrap();
 
-    let report = load(&path).unwrap_err();
+    let report = ConfigFiles::new(path.clone(), true)
+        .read()
+        .and_then(parse)
+        .unwrap_err();
 
     assert!(
         report.to_string().contains(&format!("{}:1:10", path.display())),
@@ -106,6 +106,141 @@ fn eight_mistakes_are_shown_at_once() {
 }
 
 #[test]
+fn every_key_of_a_rule_is_read() {
+    let read = config(concat!(
+        "[[rule]]\n",
+        "when = \"process=node,port=5173\"\n",
+        "expose = true\n",
+        "reach = \"host\"\n",
+        "listen-port = 8888\n",
+        "name = \"shop\"\n",
+        "loopback = \"bridge\"\n",
+        "[[rule]]\n",
+        "when = \"port=53\"\n",
+        "udp = true\n",
+        "listen-port = \"auto\"\n",
+        "[[rule]]\n",
+        "when = \"unit=nginx.service\"\n",
+        "expose = false\n",
+    ));
+
+    let [shop, dns, nginx] = read.rules.as_slice() else {
+        panic!("{read:?}")
+    };
+    assert_eq!(shop.when, selector("process=node,port=5173"));
+    assert_eq!(shop.place.to_string(), "/etc/wslnetd/config.toml:2:8");
+    assert_eq!((shop.expose, shop.reach), (Some(true), Some(Reach::Host)));
+    assert_eq!(shop.listen_port, ListenPort::Fixed(8888));
+    assert_eq!(
+        (shop.name.as_deref(), shop.bridge, shop.udp),
+        (Some("shop"), true, false)
+    );
+    assert_eq!(
+        (dns.listen_port, dns.udp, dns.expose),
+        (ListenPort::Auto, true, None)
+    );
+    assert_eq!((nginx.expose, nginx.listen_port), (Some(false), ListenPort::Same));
+}
+
+#[test]
+fn the_mistakes_of_rules_are_shown_at_once() {
+    let text = concat!(
+        "[[rule]]\n",
+        "name = \"shop\"\n",
+        "\n",
+        "[[rule]]\n",
+        "when = \"process=node\"\n",
+        "loopback = \"bridge\"\n",
+        "name = \"Shop.wsl\"\n",
+        "listen-port = 70000\n",
+        "\n",
+        "[[rule]]\n",
+        "when = \"port=80,conteiner=web\"\n",
+        "\n",
+        "[[rule]]\n",
+        "when = \"proto=udp\"\n",
+        "listen-port = \"automatic\"\n",
+        "\n",
+        "[[rule]]\n",
+        "when = \"port=81\"\n",
+        "expose = false\n",
+        "reach = \"lan\"\n",
+        "proxy-protocol = true\n",
+        "listen_port = 1\n",
+    );
+
+    assert_eq!(rendered(text), include_str!("golden/rules.txt"));
+}
+
+#[test]
+fn drop_in_files_count_as_if_they_were_appended() {
+    let file = |name: &str, text: &str| Source {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
+
+    let read = parse(vec![
+        file(
+            "config.toml",
+            "opt-out = [\"port=1\"]\ndistro = \"Old\"\n[expose]\nreach = \"host\"\n[[rule]]\nwhen = \"port=2\"\n",
+        ),
+        file("a.toml", "opt-out = [\"port=1\", \"port=3\"]\n[[rule]]\nwhen = \"port=4\"\n"),
+        file("b.toml", "distro = \"New\"\n[expose]\nreach = \"lan\"\n"),
+    ])
+    .unwrap();
+
+    let selectors = read.opt_out.iter().map(|opted| opted.place.to_string());
+    assert_eq!(
+        selectors.collect::<Vec<_>>(),
+        ["config.toml:1:12", "a.toml:1:12", "a.toml:1:22"]
+    );
+    let rules = read.rules.iter().map(|rule| rule.place.to_string());
+    assert_eq!(rules.collect::<Vec<_>>(), ["config.toml:6:8", "a.toml:3:8"]);
+    assert_eq!((read.reach, read.distro.as_deref()), (Reach::Lan, Some("New")));
+}
+
+#[test]
+fn the_mistakes_of_all_files_are_shown() {
+    let file = |name: &str| Source {
+        name: name.to_owned(),
+        text: "opt-out = [\"port=0\"]\n".to_owned(),
+    };
+
+    let reports = parse(vec![file("config.toml"), file("a.toml")]).unwrap_err();
+
+    assert_eq!(reports.each().len(), 2);
+    assert!(
+        reports.summary().ends_with("and there are errors in 1 more file"),
+        "{reports}"
+    );
+}
+
+#[test]
+fn udp_is_looked_for_only_where_a_rule_could_share_it() {
+    let interest = |text: &str| config(text).udp_interest();
+    assert_eq!(interest("[[rule]]\nwhen = \"port=53\"\n"), UdpInterest::default());
+
+    let named = interest(
+        "[[rule]]\nwhen = \"port=53\"\nudp = true\n[[rule]]\nwhen = \"port=7000-7009,process=a\"\nudp = true\n",
+    );
+    assert_eq!((named.ports, named.servers), (vec![53..=53, 7000..=7009], false));
+    let unnamed = interest("[[rule]]\nwhen = \"process=dnsmasq\"\nudp = true\n");
+    assert_eq!((unnamed.ports, unnamed.servers), (vec![], true));
+}
+
+#[test]
+fn two_hundred_rules_are_read_in_order() {
+    let text = (1..=200)
+        .map(|n| format!("[[rule]]\nwhen = \"port={n},container=web-{n}\"\nname = \"web-{n}\"\n"))
+        .collect::<String>();
+
+    let read = config(&text);
+
+    assert_eq!(read.rules.len(), 200);
+    assert_eq!(read.rules[199].name.as_deref(), Some("web-200"));
+}
+
+#[test]
 fn an_escape_in_a_selector_points_at_the_whole_string() {
     let plain = rendered("opt-out = [\"process=a,prot=1\"]\n");
     let escaped = rendered("opt-out = [\"process=\\u0061,prot=1\"]\n");
@@ -132,15 +267,10 @@ fn companion_addresses_that_lead_nowhere_are_refused() {
 }
 
 #[test]
-fn the_distro_name_is_no_key() {
-    assert!(rendered("distro = \"ubuntu\"\n").contains("unknown key `distro`"));
-}
-
-#[test]
 fn a_selector_that_is_no_string_hides_nothing() {
-    let report = parse(source("opt-out = [9229, \"port=0\"]\n")).unwrap_err();
+    let report = parse(vec![source("opt-out = [9229, \"port=0\"]\n")]).unwrap_err();
 
-    assert_eq!(report.problems().len(), 2, "{report}");
+    assert_eq!(report.each()[0].problems().len(), 2, "{report}");
 }
 
 /// Text that is often nearly a config.
@@ -163,7 +293,8 @@ fn nearly_config() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_text_crashes_and_every_place_lies_within(text in prop_oneof![nearly_config(), any::<String>()]) {
-        if let Err(report) = parse(source(&text)) {
+        if let Err(reports) = parse(vec![source(&text)]) {
+            let report = &reports.each()[0];
             prop_assert!(!report.is_empty());
             for problem in report.problems() {
                 if let Some(span) = &problem.span {

@@ -24,8 +24,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn about_users(config: &Config, users: &Users) -> Vec<String> {
+    let opt_outs = config.opt_out.iter();
+    let opt_outs = opt_outs.map(|OptOut { selector, place, .. }| (selector, place, "keeps nothing private"));
+    let rules = config.rules.iter();
+    let rules = rules.map(|rule| (&rule.when, &rule.place, "changes nothing"));
     let mut found = Vec::new();
-    for OptOut { selector, place, .. } in &config.opt_out {
+    for (selector, place, effect) in opt_outs.chain(rules) {
         let named = selector.terms().iter().find_map(user_of);
         let Some(user) = named.filter(|user| !users.is_label(user)) else {
             continue;
@@ -42,16 +46,17 @@ fn about_users(config: &Config, users: &Users) -> Vec<String> {
             ),
         };
         found.push(clean(
-            format!("{place}: `{selector}` matches nobody and keeps nothing private: {why}"),
+            format!("{place}: `{selector}` matches nobody and {effect}: {why}"),
             LIMIT,
         ));
     }
     found
 }
 
+/// The user whom a term asks for by name.
 fn user_of(term: &Term) -> Option<&str> {
-    match (term.key, &term.matcher) {
-        (Key::User, Matcher::Exact(name)) => Some(name),
+    match (&term.key, &term.matcher) {
+        (Key::User, Matcher::Exact(name)) if !term.negated => Some(name),
         _ => None,
     }
 }
@@ -122,10 +127,10 @@ mod tests {
     }
 
     fn config(text: &str) -> Config {
-        parse(Source {
+        parse(vec![Source {
             name: "config.toml".to_owned(),
             text: text.to_owned(),
-        })
+        }])
         .unwrap()
     }
 }

@@ -35,6 +35,21 @@ pub struct Socket {
     pub interface: Option<u32>,
 }
 
+/// A port of one protocol: TCP and UDP count theirs apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TransportPort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Its number.
+    pub number: u16,
+}
+
+impl fmt::Display for TransportPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} port {}", self.protocol, self.number)
+    }
+}
+
 /// Marks ids that are made from an inode. Cookies count up from 1 and never get here.
 const INODE_ID: u64 = 1 << 63;
 
@@ -43,6 +58,14 @@ impl Socket {
     /// highest bit set.
     pub fn id(&self) -> u64 {
         self.cookie.unwrap_or(self.inode | INODE_ID)
+    }
+
+    /// The port on which it listens.
+    pub fn port(&self) -> TransportPort {
+        TransportPort {
+            protocol: self.protocol,
+            number: self.address.port(),
+        }
     }
 
     /// Whether the socket accepts connections to every address: `0.0.0.0`, `::` or `::ffff:0.0.0.0`.

@@ -9,10 +9,12 @@ use wslnet_console::diagnose::Source as Text;
 use wslnet_protocol::Protocol;
 
 use super::{Inputs, ModeView, Picture};
+use crate::bridge::BridgeState;
 use crate::config;
+use crate::containers::Containers;
 use crate::damper::Held;
 use crate::labels::{Declared, Owner, Process, labels_of};
-use crate::listeners::{Socket, Source};
+use crate::listeners::{Socket, Source, TransportPort};
 use crate::network::{Iface, NetworkMode, NetworkView};
 use crate::observe::{Listener, Observation, Observed};
 use crate::policy::Policy;
@@ -21,12 +23,16 @@ use crate::push::{CompanionView, LinkState};
 /// The VM's address in the small world.
 pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(172, 28, 0, 2);
 
+/// The process id of the daemon in the small world.
+pub(crate) const OWN_PID: i32 = 4;
+
 /// All that a picture is made of, with sensible beginnings.
 pub(crate) struct World {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) config: &'static str,
     pub(crate) mode: ModeView,
     pub(crate) held: Held,
+    pub(crate) bridges: BTreeMap<u64, BridgeState>,
     pub(crate) companion: CompanionView,
     pub(crate) scanned: bool,
     pub(crate) now: Instant,
@@ -52,6 +58,7 @@ impl World {
                 source: "a test".to_owned(),
             },
             held: Held::default(),
+            bridges: BTreeMap::new(),
             companion,
             scanned: true,
             now: Instant::now(),
@@ -83,17 +90,29 @@ impl World {
             name: "config.toml".to_owned(),
             text: self.config.to_owned(),
         };
-        let config = config::parse(text).unwrap_or_else(|report| panic!("{report}"));
+        let config = config::parse(vec![text]).unwrap_or_else(|report| panic!("{report}"));
         Picture::join(&Inputs {
             observed: &observed,
             network: &network,
             mode: &self.mode,
             policy: &Policy::new(&config),
             held: &self.held,
+            containers: &Containers::default(),
+            bridges: &self.bridges,
+            distro: Some("Debian"),
+            own_pid: OWN_PID,
             companion: &self.companion,
             config_error: None,
             now: self.now,
         })
+    }
+}
+
+/// A TCP port.
+pub(crate) fn tcp(number: u16) -> TransportPort {
+    TransportPort {
+        protocol: Protocol::Tcp,
+        number,
     }
 }
 
@@ -122,6 +141,11 @@ pub(crate) fn bound(id: u64, address: IpAddr, port: u16) -> Listener {
 /// A listener of another distro, on all addresses.
 pub(crate) fn foreign(id: u64, port: u16) -> Listener {
     listener(id, Ipv4Addr::UNSPECIFIED.into(), port, None)
+}
+
+/// A listener of another distro, on one address.
+pub(crate) fn foreign_at(id: u64, address: IpAddr, port: u16) -> Listener {
+    listener(id, address, port, None)
 }
 
 fn listener(id: u64, address: IpAddr, port: u16, owner: Option<Owner>) -> Listener {

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wslnet_protocol::{ForwardId, ForwardSet, ForwardState, limits};
+use wslnet_protocol::{ForwardId, ForwardState, limits};
 
 use super::{Asked, Picture};
+use crate::listeners::TransportPort;
 
 /// How many ids of one port are kept. Windows knows a relay by the latest that it was told; more than one only because
 /// sets can be overtaken by others before they are sent.
@@ -17,10 +18,10 @@ const IDS_OF_PORT: usize = 8;
 /// The forwards that were asked for, by the port inside the VM.
 #[derive(Clone, Debug, Default)]
 pub struct Pushed {
-    ports: BTreeMap<u16, VecDeque<ForwardId>>,
+    ports: BTreeMap<TransportPort, VecDeque<ForwardId>>,
     /// The ports that Windows has opened. Where it grants fewer than are asked for they come first, so that nobody can
     /// push others off the network by opening many ports.
-    established: BTreeSet<u16>,
+    established: BTreeSet<TransportPort>,
     /// Whether Windows has applied a set of this daemon, and so nothing of a predecessor is left.
     settled: bool,
 }
@@ -37,7 +38,7 @@ impl Pushed {
             let Asked::Forward(wanted) = &entry.asked else {
                 continue;
             };
-            let port = entry.listener.socket.address.port();
+            let port = entry.listener.socket.port();
             match picture
                 .companion
                 .forwards
@@ -62,17 +63,21 @@ impl Pushed {
     }
 
     /// Whether Windows has opened this port of the VM before.
-    pub(super) fn is_established(&self, port: u16) -> bool {
+    pub(super) fn is_established(&self, port: TransportPort) -> bool {
         self.established.contains(&port)
     }
 
-    /// Takes note of a set that goes out.
-    pub fn remember(&mut self, set: &ForwardSet) {
-        for forward in &set.forwards {
-            let ids = self.ports.entry(forward.port).or_default();
-            if ids.back() != Some(&forward.id) {
-                ids.retain(|id| *id != forward.id);
-                ids.push_back(forward.id);
+    /// Takes note of what goes out: the set of this picture.
+    pub fn remember(&mut self, picture: &Picture) {
+        for entry in &picture.entries {
+            let Asked::Forward(wanted) = &entry.asked else {
+                continue;
+            };
+            let id = ForwardId(wanted.id);
+            let ids = self.ports.entry(entry.listener.socket.port()).or_default();
+            if ids.back() != Some(&id) {
+                ids.retain(|known| *known != id);
+                ids.push_back(id);
                 if ids.len() > IDS_OF_PORT {
                     ids.pop_front();
                 }
@@ -88,14 +93,18 @@ impl Pushed {
         }
         let open = picture.entries.iter().filter(|entry| entry.is_ours());
         let open = open
-            .map(|entry| entry.listener.socket.address.port())
+            .map(|entry| entry.listener.socket.port())
             .collect::<BTreeSet<_>>();
         self.ports.retain(|port, _| open.contains(port));
         self.established.retain(|port| open.contains(port));
     }
 
     /// What must be revoked beside these forwards.
-    pub(super) fn revoked(&self, picture: &Picture, wanted: &BTreeMap<u16, ForwardId>) -> Vec<ForwardId> {
+    pub(super) fn revoked(
+        &self,
+        picture: &Picture,
+        wanted: &BTreeMap<TransportPort, ForwardId>,
+    ) -> Vec<ForwardId> {
         let mut known = BTreeSet::new();
         let mut unknown = BTreeSet::new();
         let private = picture
@@ -104,7 +113,7 @@ impl Pushed {
             .filter(|entry| entry.is_ours() && matches!(entry.asked, Asked::Nothing { .. }));
         for entry in private {
             let socket = &entry.listener.socket;
-            let (id, port) = (ForwardId(socket.id()), socket.address.port());
+            let (id, port) = (ForwardId(socket.id()), socket.port());
             let asked_for = self.ports.get(&port);
             match asked_for {
                 // Another listener's forward goes on at this port; only this one's connections end.
@@ -129,6 +138,8 @@ impl Pushed {
 
 #[cfg(test)]
 mod tests {
+    use wslnet_protocol::ForwardSet;
+
     use super::super::fixture::{World, bound, foreign, ours};
     use super::*;
 
@@ -241,7 +252,7 @@ mod tests {
         pushed.forget_closed_ports(&picture);
         let set = picture.set(pushed).unwrap_or_else(|| panic!("a scan was made"));
         assert_eq!(set.validate(), Ok(()));
-        pushed.remember(&set);
+        pushed.remember(&picture);
         set
     }
 

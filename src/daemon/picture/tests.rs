@@ -1,13 +1,15 @@
 //! What is pushed for which listeners.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use wslnet_protocol::{Bind, ForwardId, ForwardSet, ForwardState, ForwardStatus, Reach, limits};
+use wslnet_protocol::{Bind, ForwardId, ForwardSet, ForwardState, ForwardStatus, Protocol, Reach, limits};
 
-use super::fixture::{VM, World, bound, foreign, ours};
+use super::fixture::{OWN_PID, VM, World, bound, foreign, foreign_at, ours, tcp};
 use super::{Asked, Pushed};
+use crate::bridge::{Bridge, BridgeState};
+use crate::labels::Declared;
 use crate::network::NetworkMode;
 
 #[test]
@@ -182,12 +184,159 @@ fn what_is_open_comes_before_lower_ports() {
 #[test]
 fn a_flapping_port_waits() {
     let mut world = World::with(vec![ours(1, 8000), ours(2, 8001)]);
-    world.held.until = BTreeMap::from([(8000, world.now + Duration::from_secs(3))]);
+    world.held.until = BTreeMap::from([(tcp(8000), world.now + Duration::from_secs(3))]);
 
     assert_eq!(ports(&set(&world)), [8001]);
     assert!(
         matches!(&world.picture().entries[0].asked, Asked::Waits { reason } if reason.contains("too often"))
     );
+}
+
+#[test]
+fn labels_of_the_whole_picture_join_those_of_the_socket() {
+    let mut world = World::with(vec![bound(1, VM.into(), 8000), ours(2, 8001)]);
+    world.config = "opt-out = [\"interface=eth0\"]";
+
+    let picture = world.picture();
+
+    let labels = |entry: usize| picture.entries[entry].labels.to_string();
+    assert!(
+        labels(0).ends_with("uid=1000 interface=eth0 distro=Debian"),
+        "{}",
+        labels(0)
+    );
+    assert!(labels(1).ends_with("uid=1000 distro=Debian"), "{}", labels(1));
+    assert_eq!(ports(&set(&world)), [8001]);
+}
+
+#[test]
+fn a_port_that_a_rule_names_comes_first_and_an_auto_one_gives_way() {
+    let mut world = World::with(vec![ours(1, 8000), ours(2, 8888), ours(3, 8889), ours(4, 9000)]);
+    world.config = concat!(
+        "[[rule]]\nwhen = \"port=8000\"\nlisten-port = 8888\n",
+        "[[rule]]\nwhen = \"port=9000\"\nlisten-port = 8888\n",
+        "[[rule]]\nwhen = \"port=8888\"\nlisten-port = \"auto\"\n",
+    );
+
+    let picture = world.picture();
+    let set = set(&world);
+
+    let asked = set
+        .forwards
+        .iter()
+        .map(|forward| (forward.port, forward.listen_port, forward.auto));
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        [(8000, 8888, false), (8889, 8889, false), (8888, 8890, true)]
+    );
+    assert!(
+        matches!(&picture.entries[3].asked, Asked::Nothing { reason } if reason.contains("asked for by tcp port 8000")),
+        "{:?}",
+        picture.entries[3].asked
+    );
+    assert_eq!(set.validate(), Ok(()));
+}
+
+const BRIDGE: &str = "[[rule]]\nwhen = \"port=5173\"\nloopback = \"bridge\"\n";
+
+#[test]
+fn a_service_on_loopback_is_shared_through_its_bridge_once_that_is_open() {
+    let mut world = World::with(vec![bound(1, Ipv4Addr::LOCALHOST.into(), 5173)]);
+    world.config = BRIDGE;
+
+    let before = world.picture();
+
+    let bridge = Bridge {
+        address: VM.into(),
+        port: 5173,
+        target: (Ipv4Addr::LOCALHOST, 5173).into(),
+    };
+    assert_eq!(before.bridges, BTreeMap::from([(1, bridge)]));
+    assert!(matches!(before.entries[0].asked, Asked::Waits { .. }));
+    assert!(set(&world).forwards.is_empty());
+
+    // It had to take another port.
+    let open: SocketAddr = (VM, 40_000).into();
+    world.bridges = BTreeMap::from([(1, BridgeState::Open(open))]);
+    let mut own = bound(2, VM.into(), 40_000);
+    own.owner
+        .iter_mut()
+        .for_each(|owner| owner.holders[0].pid = OWN_PID);
+    world.listeners.push(own);
+    let after = world.picture();
+
+    let set = set(&world);
+    let asked = set
+        .forwards
+        .iter()
+        .map(|forward| (forward.id, forward.port, forward.listen_port));
+    assert_eq!(asked.collect::<Vec<_>>(), [(ForwardId(1), 40_000, 5173)]);
+    assert_eq!(after.bridges, before.bridges);
+    assert!(
+        !after.entries[1].verdict.is_expose(),
+        "its own sockets are no services"
+    );
+}
+
+#[test]
+fn a_bridge_on_the_same_port_is_not_taken_for_another_listener() {
+    let mut world = World::with(vec![
+        bound(1, Ipv4Addr::LOCALHOST.into(), 5173),
+        // The daemon does not know yet that it holds this one.
+        foreign_at(2, VM.into(), 5173),
+    ]);
+    world.config = BRIDGE;
+    world.bridges = BTreeMap::from([(1, BridgeState::Open((VM, 5173).into()))]);
+
+    assert_eq!(ports(&set(&world)), [5173]);
+}
+
+#[test]
+fn a_bridge_that_cannot_be_opened_says_why_and_an_opt_out_closes_it() {
+    let mut world = World::with(vec![bound(1, Ipv4Addr::LOCALHOST.into(), 5173)]);
+    world.config = BRIDGE;
+    let reason = "no room".to_owned();
+    world.bridges = BTreeMap::from([(1, BridgeState::Failed { reason })]);
+    let failed = world.picture();
+    assert!(matches!(&failed.entries[0].asked, Asked::Nothing { reason } if reason == "no room"));
+    assert_eq!(failed.bridges.len(), 1, "it is tried again");
+
+    world.config = "opt-out = [\"port=5173\"]\n[[rule]]\nwhen = \"port=5173\"\nloopback = \"bridge\"\n";
+    assert!(world.picture().bridges.is_empty());
+}
+
+#[test]
+fn tcp_and_udp_on_one_port_are_two_forwards() {
+    let mut udp = ours(2, 8000);
+    udp.socket.protocol = Protocol::Udp;
+    let mut world = World::with(vec![ours(1, 8000), udp]);
+    world.config = "[[rule]]\nwhen = \"port=8000\"\nudp = true\n";
+    world.held.until = BTreeMap::from([(tcp(8000), world.now + Duration::from_secs(3))]);
+    let held = set(&world);
+    assert_eq!(held.forwards[0].protocol, Protocol::Udp);
+    assert_eq!(held.forwards.len(), 1);
+
+    world.held.until.clear();
+
+    assert_eq!(set(&world).forwards.len(), 2);
+    assert_eq!(set(&world).validate(), Ok(()));
+}
+
+#[test]
+fn while_it_is_not_known_what_a_program_says_its_port_waits_and_nothing_is_cut() {
+    let mut world = World::with(vec![ours(1, 8000)]);
+    let mut pushed = Pushed::default();
+    pushed.settle();
+    pushed.remember(&world.picture());
+    world.listeners[0]
+        .owner
+        .iter_mut()
+        .for_each(|owner| owner.declared = Declared::Pending);
+
+    let set = world.picture().set(&pushed).unwrap_or_default();
+
+    assert_eq!(set, ForwardSet::default());
+    assert!(matches!(world.picture().entries[0].asked, Asked::Waits { .. }));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use wslnet_console::diagnose::Source;
 use wslnet_protocol::{Bind, Protocol, Reach};
 
-use super::{Decided, DecidedBy, Outcome, Policy, Surroundings, Verdict, wanted};
-use crate::config::{self, selector_tests::selector_text};
-use crate::labels::labels_of;
+use super::{Decided, DecidedBy, Exposure, Outcome, Policy, Surroundings, Verdict, Way, wanted};
+use crate::config::{self, ListenPort, selector_tests::selector_text};
+use crate::labels::{Declared, labels_of};
 use crate::listeners::Socket;
 use crate::network::{Iface, NetworkMode, NetworkView};
 
@@ -79,18 +79,18 @@ fn policy(text: &str) -> Policy {
         name: "/etc/wslnetd/config.toml".to_owned(),
         text: text.to_owned(),
     };
-    Policy::new(&config::parse(source).unwrap_or_else(|report| panic!("{report}")))
+    Policy::new(&config::parse(vec![source]).unwrap_or_else(|report| panic!("{report}")))
 }
 
 fn decide(policy: &Policy, socket: &Socket, surroundings: &Surroundings) -> Verdict {
-    policy.decide(socket, &labels_of(socket, None), surroundings)
+    policy.decide(socket, &labels_of(socket, None), &Declared::Known, surroundings)
 }
 
 /// The reason, or `expose`.
 fn reason(socket: &Socket, surroundings: &Surroundings) -> String {
     match decide(&policy(""), socket, surroundings) {
-        Verdict::Expose { .. } => "expose".to_owned(),
-        Verdict::Withhold { reason, .. } => reason,
+        Verdict::Expose(_) => "expose".to_owned(),
+        Verdict::Withhold { reason, .. } | Verdict::Wait { reason } => reason,
     }
 }
 
@@ -111,21 +111,25 @@ fn ports(config: &str, sockets: &[Socket], surroundings: &Surroundings) -> Vec<S
         .map(|port| match port.outcome {
             Outcome::Wanted(wanted) => format!(
                 "{} id {} {:?} {}",
-                port.port, wanted.id, wanted.bind, wanted.reach
+                port.port.number, wanted.id, wanted.bind, wanted.reach
             ),
-            Outcome::Withheld { reason } => format!("{}: {reason}", port.port),
+            Outcome::Withheld { reason } | Outcome::Waits { reason } => {
+                format!("{}: {reason}", port.port.number)
+            }
         })
         .collect()
 }
 
 #[test]
 fn a_wildcard_and_the_own_address_are_shared() {
-    let expected = |bind| Verdict::Expose {
-        bind,
-        listen_port: 8000,
-        reach: Reach::Lan,
-        name: None,
-        decided_by: DecidedBy::Default,
+    let expected = |bind| {
+        Verdict::Expose(Exposure {
+            way: Way::Dial(bind),
+            listen_port: ListenPort::Same,
+            reach: Reach::Lan,
+            name: None,
+            decided_by: DecidedBy::Default,
+        })
     };
 
     for address in ["0.0.0.0:8000", "[::]:8000", "[::ffff:0.0.0.0]:8000"] {
@@ -153,16 +157,7 @@ fn reach_comes_from_the_configuration() {
         &by_v4(),
     );
 
-    assert!(
-        matches!(
-            verdict,
-            Verdict::Expose {
-                reach: Reach::Host,
-                ..
-            }
-        ),
-        "{verdict:?}"
-    );
+    assert_eq!(verdict.exposure().unwrap().reach, Reach::Host);
 }
 
 #[test]
@@ -170,19 +165,19 @@ fn what_is_not_shared_says_why() {
     for (socket, expected) in [
         (
             socket(1, "127.0.0.1:80"),
-            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it, or bridge it by a rule",
         ),
         (
             socket(1, "[::ffff:127.0.0.1]:80"),
-            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+            "bound to 127.0.0.1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it, or bridge it by a rule",
         ),
         (
             socket(1, "[::1]:80"),
-            "bound to ::1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it",
+            "bound to ::1 only; Windows' own localhost forwarding of WSL still reaches it at localhost; bind to 0.0.0.0 to share it, or bridge it by a rule",
         ),
         (
             socket(1, "127.0.0.53:80"),
-            "bound to 127.0.0.53 only; bind to 0.0.0.0 to share it",
+            "bound to 127.0.0.53 only; bind to 0.0.0.0 to share it, or bridge it by a rule",
         ),
         (
             socket(1, "172.17.0.1:80"),
@@ -297,7 +292,7 @@ fn other_modes_share_nothing() {
         let surroundings = Surroundings::new(&view(), mode.clone(), false);
         let verdict = decide(&policy(""), &socket(1, "0.0.0.0:80"), &surroundings);
 
-        assert_eq!(verdict.decided_by(), &DecidedBy::Mode);
+        assert_eq!(verdict.decided_by(), Some(&DecidedBy::Mode));
         assert!(matches!(verdict, Verdict::Withhold { reason, .. } if reason.contains(&mode.to_string())));
     }
 }
@@ -316,6 +311,215 @@ fn the_first_selector_that_matches_is_the_reason() {
         decided_by.to_string(),
         "opt-out \"port=80-89\" at /etc/wslnetd/config.toml:3:3"
     );
+}
+
+/// The verdict about a socket with these labels beside its own.
+fn with_labels(config: &str, socket: &Socket, labels: &[(&str, &str)], declared: &Declared) -> Verdict {
+    let mut all = labels_of(socket, None);
+    for (key, value) in labels {
+        all.insert(*key, *value);
+    }
+    policy(config).decide(socket, &all, declared, &by_v4())
+}
+
+/// `expose WAY PORT reach NAME`, or why not; and what decided.
+fn told(verdict: &Verdict) -> String {
+    let by = verdict.decided_by().map(ToString::to_string).unwrap_or_default();
+    match verdict {
+        Verdict::Expose(Exposure {
+            way,
+            listen_port,
+            reach,
+            name,
+            ..
+        }) => {
+            let name = name.as_deref().unwrap_or("-");
+            format!("{way:?} {listen_port:?} {reach} {name} [{by}]")
+        }
+        Verdict::Withhold { reason, .. } => format!("{reason} [{by}]"),
+        Verdict::Wait { reason } => format!("waits: {reason}"),
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_counts_and_no_other() {
+    let config = concat!(
+        "[[rule]]\nwhen = \"port=8000,process=node\"\nname = \"shop\"\nlisten-port = 80\n",
+        "[[rule]]\nwhen = \"port=8000-8999\"\nreach = \"host\"\nlisten-port = \"auto\"\n",
+        "[[rule]]\nwhen = \"process=node\"\nexpose = false\n",
+    );
+    let tell = |port: u16, process: &str| {
+        let socket = socket(1, &format!("0.0.0.0:{port}"));
+        told(&with_labels(
+            config,
+            &socket,
+            &[("process", process)],
+            &Declared::Known,
+        ))
+    };
+
+    assert_eq!(
+        tell(8000, "node"),
+        "Dial(Wildcard) Fixed(80) lan shop [the rule for \"port=8000,process=node\" at /etc/wslnetd/config.toml:2:8]"
+    );
+    assert_eq!(
+        tell(8001, "node"),
+        "Dial(Wildcard) Auto host - [the rule for \"port=8000-8999\" at /etc/wslnetd/config.toml:6:8]"
+    );
+    assert_eq!(
+        tell(9000, "node"),
+        "kept private by the rule for \"process=node\" (/etc/wslnetd/config.toml:10) [the rule for \"process=node\" at /etc/wslnetd/config.toml:10:8]"
+    );
+    assert_eq!(
+        tell(9000, "ruby"),
+        "Dial(Wildcard) Same lan - [the default: what is not opted out is shared]"
+    );
+}
+
+#[test]
+fn a_rule_can_opt_a_case_back_in_and_only_by_saying_so() {
+    let config =
+        |word: &str| format!("opt-out = [\"process=redis\"]\n[[rule]]\nwhen = \"port=7000\"\n{word}\n");
+    let redis = [("process", "redis")];
+    let verdict =
+        |word: &str, address: &str| with_labels(&config(word), &socket(1, address), &redis, &Declared::Known);
+
+    assert!(verdict("expose = true", "0.0.0.0:7000").is_expose());
+    assert!(!verdict("expose = true", "0.0.0.0:7001").is_expose());
+    let kept = verdict("name = \"cache\"", "0.0.0.0:7000");
+    assert!(
+        told(&kept).starts_with("opted out by \"process=redis\""),
+        "{kept:?}"
+    );
+}
+
+#[test]
+fn a_program_can_keep_itself_private_and_narrow_what_rules_say() {
+    let rule = "[[rule]]\nwhen = \"port=80\"\nexpose = true\nreach = \"lan\"\nname = \"site\"\n";
+    let tell = |config: &str, says: &str| {
+        let verdict = with_labels(
+            config,
+            &socket(1, "0.0.0.0:80"),
+            &[("wslnetd", says)],
+            &Declared::Known,
+        );
+        told(&verdict)
+    };
+
+    for config in ["", rule] {
+        assert!(tell(config, "off").starts_with("it says WSLNETD=off itself"));
+        assert!(tell(config, "of").contains("and `of` means nothing here"));
+    }
+    assert!(tell("", "host,name=shop").starts_with("Dial(Wildcard) Same host shop"));
+    assert!(tell(rule, "host,name=shop").starts_with("Dial(Wildcard) Same host site"));
+    assert!(tell("[expose]\nreach = \"host\"\n", "lan").starts_with("Dial(Wildcard) Same lan -"));
+    let narrow = "[[rule]]\nwhen = \"port=80\"\nreach = \"host\"\n";
+    assert!(tell(narrow, "lan").starts_with("Dial(Wildcard) Same host -"));
+}
+
+#[test]
+fn until_it_is_known_what_a_program_says_it_stays_private() {
+    let unreadable = Declared::Unreadable {
+        reason: "it blocks".to_owned(),
+    };
+    let verdict =
+        |config: &str, declared: &Declared| with_labels(config, &socket(1, "0.0.0.0:80"), &[], declared);
+
+    assert!(matches!(verdict("", &Declared::Pending), Verdict::Wait { .. }));
+    assert_eq!(
+        told(&verdict("", &unreadable)),
+        "its environment cannot be read, and may say WSLNETD=off: it blocks [what the program says of itself]"
+    );
+    // Who is private anyway is told the reason that can be mended.
+    let opted = verdict("opt-out = [\"port=80\"]\n", &Declared::Pending);
+    assert!(told(&opted).starts_with("opted out by"), "{opted:?}");
+}
+
+#[test]
+fn loopback_is_bridged_by_a_rule_that_says_so_and_by_nothing_else() {
+    let rule = "[[rule]]\nwhen = \"port=5173\"\nloopback = \"bridge\"\n";
+
+    for address in ["127.0.0.1:5173", "[::1]:5173", "127.0.0.53:5173"] {
+        let bridged = decide(&policy(rule), &socket(1, address), &by_v4());
+        let other = decide(
+            &policy("[[rule]]\nwhen = \"port=5173\"\nexpose = true\n"),
+            &socket(1, address),
+            &by_v4(),
+        );
+
+        assert_eq!(
+            bridged.exposure().map(|exposure| exposure.way),
+            Some(Way::Bridge),
+            "{address}"
+        );
+        assert_eq!(other.decided_by(), Some(&DecidedBy::Binding), "{address}");
+    }
+    let wildcard = decide(&policy(rule), &socket(1, "0.0.0.0:5173"), &by_v4());
+    assert_eq!(
+        wildcard.exposure().map(|exposure| exposure.way),
+        Some(Way::Dial(Bind::Wildcard)),
+        "what Windows can dial needs no bridge"
+    );
+}
+
+#[test]
+fn a_bridge_leads_to_one_service_and_gives_way_to_what_a_dial_meets() {
+    let rule = "[[rule]]\nwhen = \"port=80\"\nloopback = \"bridge\"\n";
+    let wanted_of = |sockets: &[Socket]| {
+        let policy = policy(rule);
+        let verdicts: Vec<Verdict> = sockets
+            .iter()
+            .map(|socket| decide(&policy, socket, &by_v4()))
+            .collect();
+        let decided: Vec<Decided<'_>> = sockets
+            .iter()
+            .zip(&verdicts)
+            .map(|(socket, verdict)| Decided { socket, verdict })
+            .collect();
+        match wanted(&decided, &by_v4()).remove(0).outcome {
+            Outcome::Wanted(wanted) => (wanted.id, wanted.bridge_to),
+            other @ (Outcome::Withheld { .. } | Outcome::Waits { .. }) => panic!("{other:?}"),
+        }
+    };
+
+    let both = [socket(1, "[::1]:80"), socket(2, "127.0.0.1:80")];
+    assert_eq!(wanted_of(&both), (2, Some("127.0.0.1:80".parse().unwrap())));
+    assert_eq!(wanted_of(&both[..1]), (1, Some("[::1]:80".parse().unwrap())));
+    let beside = [socket(1, "127.0.0.1:80"), socket(2, "172.20.0.2:80")];
+    assert_eq!(wanted_of(&beside), (2, None));
+}
+
+#[test]
+fn udp_takes_a_rule_that_says_so_and_some_ports_none() {
+    let udp = |address: &str| Socket {
+        protocol: Protocol::Udp,
+        ..socket(1, address)
+    };
+    let rules = "[[rule]]\nwhen = \"port=1-65535\"\nudp = true\n";
+    let tell = |config: &str, address: &str, process: &str| {
+        told(&with_labels(
+            config,
+            &udp(address),
+            &[("process", process)],
+            &Declared::Known,
+        ))
+    };
+
+    assert!(tell(rules, "0.0.0.0:5300", "dnsmasq").starts_with("Dial(Wildcard) Same lan"));
+    for config in ["", "[[rule]]\nwhen = \"port=5300\"\nexpose = true\n"] {
+        assert!(
+            tell(config, "0.0.0.0:5300", "dnsmasq").starts_with("UDP is shared by a rule"),
+            "{config}"
+        );
+    }
+    for port in [67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355] {
+        let told = tell(rules, &format!("0.0.0.0:{port}"), "any");
+        assert!(told.contains("never shared"), "{told}");
+    }
+    assert!(tell(rules, "172.20.0.2:53", "systemd-resolve").contains("the system's own DNS resolver"));
+    assert!(tell(rules, "127.0.0.1:5300", "dnsmasq").contains("UDP is not bridged"));
+    let tcp_too = decide(&policy(rules), &socket(1, "0.0.0.0:5300"), &by_v4());
+    assert!(matches!(tcp_too.decided_by(), Some(DecidedBy::Rule { .. })));
 }
 
 #[test]
@@ -490,10 +694,10 @@ proptest! {
         for socket in &sockets {
             let labels = labels_of(socket, None);
             let matched = selectors.iter().any(|text| config::Selector::parse(text).unwrap().matches(&labels));
-            let verdict = policy.decide(socket, &labels, &by_v4());
+            let verdict = policy.decide(socket, &labels, &Declared::Known, &by_v4());
 
             prop_assert!(!(matched && verdict.is_expose()), "{:?}", socket);
-            prop_assert_eq!(matched, matches!(verdict.decided_by(), DecidedBy::OptOut { .. }));
+            prop_assert_eq!(matched, matches!(verdict.decided_by(), Some(DecidedBy::OptOut { .. })));
         }
     }
 

@@ -2,15 +2,18 @@
 //!
 //! Several sockets can share a port: SO_REUSEPORT groups, `0.0.0.0` beside a `[::]` with IPV6_V6ONLY, the VM's address
 //! beside 127.0.0.1. A dial from Windows reaches the port and the kernel picks the socket, so a port is shared only if
-//! every socket that the kernel could pick is.
+//! every socket that the kernel could pick is. Services on loopback are met by no dial; where nothing else is on their port,
+//! a bridge of this daemon can be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::{Bind, Protocol, Reach};
+use wslnet_protocol::{Bind, Reach};
 
-use super::{Surroundings, Verdict, takes_v4, takes_v6};
-use crate::listeners::Socket;
+use super::surroundings::{takes_v4, takes_v6};
+use super::{Exposure, Surroundings, Verdict, Way};
+use crate::config::ListenPort;
+use crate::listeners::{Socket, TransportPort};
 
 /// A socket and its verdict.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +27,10 @@ pub struct Decided<'a> {
 /// What becomes of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Its protocol.
-    pub protocol: Protocol,
     /// The port inside the VM.
-    pub port: u16,
-    /// The ids of the sockets that a dial from Windows could meet, in order; empty when there is none.
+    pub port: TransportPort,
+    /// The ids of the sockets that a dial from Windows could meet, in order, or that it meets by a bridge; empty when there is
+    /// none.
     pub receivers: Vec<u64>,
     /// What becomes of it.
     pub outcome: Outcome,
@@ -44,6 +46,11 @@ pub enum Outcome {
         /// Why, for people.
         reason: String,
     },
+    /// Not yet, as it is not known whether one of its sockets must stay private.
+    Waits {
+        /// What is missing, for people.
+        reason: String,
+    },
 }
 
 /// A forward to ask for.
@@ -51,10 +58,16 @@ pub enum Outcome {
 pub struct Wanted {
     /// The smallest id of the receivers.
     pub id: u64,
-    /// To what that one is bound.
+    /// The port that Windows dials: the listener's, until it is known to be that of its bridge.
+    pub port: u16,
+    /// To what that one is bound, or its bridge.
     pub bind: Bind,
+    /// The service on loopback to which a bridge leads; none where Windows dials the socket itself.
+    pub bridge_to: Option<SocketAddr>,
     /// The wanted port on Windows.
     pub listen_port: u16,
+    /// Whether another port will do.
+    pub auto: bool,
     /// How far it goes: the least of what the receivers may.
     pub reach: Reach,
     /// A name under which people find it.
@@ -65,20 +78,28 @@ pub struct Wanted {
 /// hold every listening socket, also those of other distros, because they can share a port with ours.
 #[must_use]
 pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port> {
-    let mut by_port: BTreeMap<(Protocol, u16), Vec<Decided<'_>>> = BTreeMap::new();
+    let mut by_port: BTreeMap<TransportPort, Vec<Decided<'_>>> = BTreeMap::new();
     for one in decided {
-        by_port
-            .entry((one.socket.protocol, one.socket.address.port()))
-            .or_default()
-            .push(*one);
+        by_port.entry(one.socket.port()).or_default().push(*one);
     }
     by_port
         .into_iter()
-        .map(|((protocol, port), mut sockets)| {
+        .map(|(port, mut sockets)| {
             sockets.sort_by_key(|one| one.socket.id());
-            let receivers = receivers(&sockets, surroundings);
+            let mut receivers = receivers(&sockets, surroundings);
+            let is_bridged = |one: &&Decided<'_>| {
+                one.verdict
+                    .exposure()
+                    .is_some_and(|exposure| exposure.way == Way::Bridge)
+            };
+            if receivers.is_empty() {
+                // One bridge leads to one service. IPv4 comes first, as it does for most clients.
+                let bridged = sockets.iter().filter(is_bridged);
+                let first =
+                    bridged.min_by_key(|one| (one.socket.address.ip().to_canonical(), one.socket.id()));
+                receivers = first.copied().into_iter().collect();
+            }
             Port {
-                protocol,
                 port,
                 outcome: outcome(&sockets, &receivers),
                 receivers: receivers.iter().map(|one| one.socket.id()).collect(),
@@ -89,11 +110,15 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
 
 fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
     let withheld = |among: &[Decided<'_>]| {
-        among.iter().find_map(|one| match one.verdict {
-            Verdict::Withhold { reason, .. } => Some((one.socket.address, reason.clone())),
-            Verdict::Expose { .. } => None,
-        })
+        among
+            .iter()
+            .find_map(|one| Some((one.socket.address, one.verdict.refusal()?.to_owned())))
     };
+    if let Some(reason) = receivers.iter().find_map(|one| one.verdict.waits_for()) {
+        return Outcome::Waits {
+            reason: reason.to_owned(),
+        };
+    }
     if let Some((address, reason)) = withheld(receivers) {
         let shared = receivers.iter().any(|one| one.verdict.is_expose());
         return Outcome::Withheld {
@@ -107,27 +132,13 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
 
     let mut wanted: Option<Wanted> = None;
     for one in receivers {
-        if let Verdict::Expose {
-            bind,
-            listen_port,
-            reach,
-            name,
-            ..
-        } = one.verdict
-        {
-            match &mut wanted {
-                // The first has the smallest id; the others can only narrow it.
-                Some(wanted) => wanted.reach = wanted.reach.min(*reach),
-                None => {
-                    wanted = Some(Wanted {
-                        id: one.socket.id(),
-                        bind: *bind,
-                        listen_port: *listen_port,
-                        reach: *reach,
-                        name: name.clone(),
-                    });
-                }
-            }
+        let Some(exposure) = one.verdict.exposure() else {
+            continue;
+        };
+        match &mut wanted {
+            // The first has the smallest id; the others can only narrow it.
+            Some(wanted) => wanted.reach = wanted.reach.min(exposure.reach),
+            None => wanted = Some(Wanted::new(one.socket, exposure)),
         }
     }
     wanted.map_or_else(
@@ -139,6 +150,31 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
         },
         Outcome::Wanted,
     )
+}
+
+impl Wanted {
+    fn new(socket: &Socket, exposure: &Exposure) -> Self {
+        let own = socket.address.port();
+        let (bind, bridge_to) = match exposure.way {
+            Way::Dial(bind) => (bind, None),
+            Way::Bridge => (Bind::Address, Some(SocketAddr::new(socket.canonical_ip(), own))),
+        };
+        let (listen_port, auto) = match exposure.listen_port {
+            ListenPort::Same => (own, false),
+            ListenPort::Fixed(port) => (port, false),
+            ListenPort::Auto => (own, true),
+        };
+        Self {
+            id: socket.id(),
+            port: own,
+            bind,
+            bridge_to,
+            listen_port,
+            auto,
+            reach: exposure.reach,
+            name: exposure.name.clone(),
+        }
+    }
 }
 
 /// The sockets that a dial to the VM could meet. While there is no session, several of the VM's addresses may turn out to

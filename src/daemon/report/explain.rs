@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use wslnet_protocol::{ForwardId, ForwardState};
 
+use super::advice::advice;
+use super::rows::who;
 use super::{Reader, outcome};
 use crate::network::NetworkMode;
 use crate::picture::{Asked, Entry, Picture};
-use crate::policy::{DecidedBy, Verdict};
+use crate::policy::{DecidedBy, Exposure, Verdict, Wanted};
 use crate::push::LinkState;
 
 /// The answer to `explain`.
@@ -22,6 +24,8 @@ pub struct Walk {
     pub windows: Vec<SocketAddr>,
     /// One sentence: where it can be reached, or where it stops and what to do.
     pub conclusion: String,
+    /// What to write into the configuration to have it shared, where that would do it.
+    pub advice: Option<String>,
 }
 
 /// One listener on the way.
@@ -61,11 +65,14 @@ pub fn explain(picture: &Picture, port: u16, reader: Reader) -> Walk {
         .collect::<std::collections::BTreeSet<_>>();
     let windows = windows.into_iter().collect::<Vec<_>>();
     let conclusion = conclude(picture, port, &listeners, &windows);
+    let stopped = entries.iter().filter(|_| windows.is_empty());
+    let advice = stopped.filter_map(|entry| advice(picture, entry)).next();
     Walk {
         port,
         listeners,
         windows,
         conclusion,
+        advice,
     }
 }
 
@@ -82,7 +89,10 @@ fn conclude(picture: &Picture, port: u16, listeners: &[Explanation], windows: &[
         return match &picture.scan_error {
             Some(error) => format!("Nothing was seen on port {port}, but scans fail: {error}"),
             None => {
-                format!("Nothing listens on TCP port {port} in this VM. Start the service, then ask again.")
+                format!(
+                    "Nothing listens on port {port} in this VM. Start the service, then ask again. UDP is looked at only \
+                     where a rule says `udp = true`."
+                )
             }
         };
     }
@@ -96,22 +106,6 @@ fn conclude(picture: &Picture, port: u16, listeners: &[Explanation], windows: &[
 }
 
 fn explanation(picture: &Picture, entry: &Entry, reader: Reader) -> Explanation {
-    let socket = &entry.listener.socket;
-    let holder = entry
-        .listener
-        .owner
-        .as_ref()
-        .and_then(|owner| owner.holders.first());
-    let who = holder.map_or_else(
-        || "not of this distro".to_owned(),
-        |holder| {
-            if reader.knows(&entry.listener) {
-                format!("{} (pid {})", holder.name, holder.pid)
-            } else {
-                holder.name.clone()
-            }
-        },
-    );
     let mut steps = Vec::new();
     for step in STEPS {
         let (name, result) = step(picture, entry, reader);
@@ -127,7 +121,7 @@ fn explanation(picture: &Picture, entry: &Entry, reader: Reader) -> Explanation 
         }
     }
     Explanation {
-        listener: format!("{} {}, {who}", socket.protocol, socket.address),
+        listener: who(entry, reader),
         steps,
     }
 }
@@ -139,10 +133,7 @@ const STEPS: [fn(&Picture, &Entry, Reader) -> Finding; 5] = [owner, mode, policy
 fn owner(_: &Picture, entry: &Entry, reader: Reader) -> Finding {
     let finding = match &entry.listener.owner {
         Some(_) => {
-            let labels = reader
-                .labels(&entry.listener)
-                .map(ToString::to_string)
-                .collect::<Vec<_>>();
+            let labels = reader.labels(entry).map(ToString::to_string).collect::<Vec<_>>();
             Ok(labels.join(","))
         }
         None => Err(
@@ -172,27 +163,49 @@ fn mode(picture: &Picture, _: &Entry, _: Reader) -> Finding {
 }
 
 fn policy(_: &Picture, entry: &Entry, _: Reader) -> Finding {
-    let by = entry.verdict.decided_by();
     let finding = match (&entry.verdict, &entry.asked) {
-        (
-            Verdict::Withhold {
-                reason,
-                decided_by: DecidedBy::OptOut { .. },
-            },
-            _,
-        ) => Err(format!(
-            "{reason}: if it should be shared, remove or narrow that selector, then `sudo systemctl reload wslnetd`"
-        )),
-        (Verdict::Withhold { reason, .. }, _) | (_, Asked::Nothing { reason }) => Err(reason.clone()),
-        (Verdict::Expose { .. }, Asked::Waits { reason }) => Err(reason.clone()),
-        (
-            Verdict::Expose {
-                reach, listen_port, ..
-            },
-            Asked::Forward(_) | Asked::OverLimit,
-        ) => Ok(format!("expose at port {listen_port}, reach {reach} [{by}]")),
+        (Verdict::Withhold { reason, decided_by }, _) => Err(match decided_by {
+            DecidedBy::OptOut { .. } => format!(
+                "{reason}: if it should be shared, remove or narrow that selector, then `sudo systemctl reload wslnetd`"
+            ),
+            DecidedBy::Default
+            | DecidedBy::Rule { .. }
+            | DecidedBy::Itself
+            | DecidedBy::Mode
+            | DecidedBy::Binding
+            | DecidedBy::Owner
+            | DecidedBy::Udp => reason.clone(),
+        }),
+        (Verdict::Wait { reason }, _)
+        | (Verdict::Expose(_), Asked::Nothing { reason } | Asked::Waits { reason }) => Err(reason.clone()),
+        (Verdict::Expose(exposure), Asked::OverLimit) => Ok(shared(exposure, None)),
+        (Verdict::Expose(exposure), Asked::Forward(wanted)) => Ok(shared(exposure, Some(wanted))),
     };
     ("policy", finding)
+}
+
+/// What the policy says of a listener that is shared.
+fn shared(exposure: &Exposure, wanted: Option<&Wanted>) -> String {
+    let port = wanted.map_or_else(
+        || "its port".to_owned(),
+        |wanted| match (wanted.listen_port, wanted.auto) {
+            (port, false) => format!("port {port}"),
+            (port, true) => format!("port {port} or the next free one"),
+        },
+    );
+    let name = exposure
+        .name
+        .as_ref()
+        .map(|name| format!(", name {name}.wsl"))
+        .unwrap_or_default();
+    let bridge = wanted
+        .and_then(|wanted| wanted.bridge_to)
+        .map(|target| format!(", by a bridge to {target}"))
+        .unwrap_or_default();
+    format!(
+        "expose at {port}, reach {}{name}{bridge} [{}]",
+        exposure.reach, exposure.decided_by
+    )
 }
 
 fn link(picture: &Picture, _: &Entry, _: Reader) -> Finding {

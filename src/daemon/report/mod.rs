@@ -1,6 +1,7 @@
 //! What `wslnetd status`, `list` and `explain` tell. Made from a [`Picture`](crate::picture::Picture) by pure functions,
 //! so that what people read and what was pushed can never disagree.
 
+mod advice;
 mod explain;
 mod rows;
 #[cfg(test)]
@@ -12,13 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::labels::Label;
 use crate::observe::Listener;
+use crate::picture::Entry;
 
 pub use explain::{Explanation, Step, Walk, explain};
 pub(crate) use rows::outcome;
-pub use rows::{rows, status, status_line};
+pub use rows::{rows, selectors, status, status_line};
 
-/// Who reads. The daemon may look into every process; its answers do not pass on what /proc denies to the reader: which
-/// process of another user holds a socket, and what it executes. A process's name and its user are public in /proc.
+/// Who reads. The daemon may look into every process; its answers do not pass on what is denied to the reader elsewhere:
+/// which process of another user holds a socket, what it executes and what its environment says, and the labels of
+/// containers. A process's name, its user and its unit are public in /proc, and a container shows by its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// Root, or the daemon's own user.
@@ -37,12 +40,13 @@ impl Reader {
     }
 
     /// The labels of a listener that the reader may see.
-    fn labels(self, listener: &Listener) -> impl Iterator<Item = &Label> {
-        let knows = self.knows(listener);
-        listener
+    fn labels(self, entry: &Entry) -> impl Iterator<Item = &Label> {
+        let knows = self.knows(&entry.listener);
+        let is_private = |key: &str| key == "exe" || key == "wslnetd" || key.starts_with("container.label.");
+        entry
             .labels
             .iter()
-            .filter(move |label| knows || label.key != "exe")
+            .filter(move |label| knows || !is_private(&label.key))
     }
 }
 
@@ -51,6 +55,8 @@ impl Reader {
 pub struct StatusReport {
     /// The program's version.
     pub version: String,
+    /// The name of this distro.
+    pub distro_name: Option<String>,
     /// WSL's networking mode.
     pub mode: String,
     /// How the mode is known, or why it is not.
@@ -99,7 +105,7 @@ pub struct CompanionReport {
 pub struct Row {
     /// The socket's identity.
     pub id: String,
-    /// `tcp`.
+    /// `tcp` or `udp`.
     pub protocol: String,
     /// The address it is bound to.
     pub address: IpAddr,
@@ -107,12 +113,16 @@ pub struct Row {
     pub port: u16,
     /// The process that holds it; of several, the oldest.
     pub process: Option<String>,
+    /// The container to which it belongs.
+    pub container: Option<String>,
     /// That process's id; none also when the reader may not know it.
     pub pid: Option<i32>,
     /// The user that made it.
     pub user: Option<String>,
     /// All labels that the reader may see, as `key=value`.
     pub labels: Vec<String>,
+    /// The name that a rule or the program gives it.
+    pub name: Option<String>,
     /// `expose` or `withhold`; a foreign listener has neither.
     pub verdict: Option<String>,
     /// A forward's state, `withheld`, or `foreign`.
@@ -121,4 +131,13 @@ pub struct Row {
     pub reason: String,
     /// Where Windows listens for it.
     pub windows: Vec<SocketAddr>,
+}
+
+/// One listener's labels, in the answer to `labels`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selectors {
+    /// Who it is.
+    pub listener: String,
+    /// A term for each label, as a selector takes it.
+    pub terms: Vec<String>,
 }

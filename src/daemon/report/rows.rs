@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use wslnet_protocol::{ForwardId, ForwardState, limits};
 
-use super::{CompanionReport, Reader, Row, StatusReport};
+use super::{CompanionReport, Reader, Row, Selectors, StatusReport};
+use crate::config::term_for;
 use crate::picture::{Asked, Entry, Picture};
 use crate::push::LinkState;
 
@@ -15,7 +16,9 @@ pub fn rows(picture: &Picture, all: bool, reader: Reader) -> Vec<Row> {
     let mut rows = entries
         .map(|entry| row(picture, entry, reader))
         .collect::<Vec<_>>();
-    rows.sort_by(|a, b| (a.port, a.address, &a.id).cmp(&(b.port, b.address, &b.id)));
+    rows.sort_by(|a, b| {
+        (a.port, &a.protocol, a.address, &a.id).cmp(&(b.port, &b.protocol, b.address, &b.id))
+    });
     rows
 }
 
@@ -36,8 +39,13 @@ fn row(picture: &Picture, entry: &Entry, reader: Reader) -> Row {
         pid: holder
             .filter(|_| reader.knows(&entry.listener))
             .map(|holder| holder.pid),
-        user: entry.listener.labels.get("user").map(str::to_owned),
-        labels: reader.labels(&entry.listener).map(ToString::to_string).collect(),
+        container: entry.labels.get("container").map(str::to_owned),
+        user: entry.labels.get("user").map(str::to_owned),
+        labels: reader.labels(entry).map(ToString::to_string).collect(),
+        name: entry
+            .verdict
+            .exposure()
+            .and_then(|exposure| exposure.name.clone()),
         verdict: entry
             .is_ours()
             .then(|| if entry.is_exposed() { "expose" } else { "withhold" }.to_owned()),
@@ -45,6 +53,46 @@ fn row(picture: &Picture, entry: &Entry, reader: Reader) -> Row {
         reason,
         windows,
     }
+}
+
+/// The labels of each listener of this distro on a port, in the form of a selector.
+pub fn selectors(picture: &Picture, port: u16, reader: Reader) -> Vec<Selectors> {
+    let entries = picture
+        .entries
+        .iter()
+        .filter(|entry| entry.is_ours() && entry.listener.socket.address.port() == port);
+    let selectors = entries.map(|entry| Selectors {
+        listener: who(entry, reader),
+        terms: reader.labels(entry).filter_map(term_for).collect(),
+    });
+    selectors.collect()
+}
+
+/// A listener in a few words.
+pub(super) fn who(entry: &Entry, reader: Reader) -> String {
+    let owner = entry.listener.owner.as_ref();
+    let holder = owner.and_then(|owner| owner.holders.first());
+    let who = holder.map_or_else(
+        || "not of this distro".to_owned(),
+        |holder| {
+            if reader.knows(&entry.listener) {
+                format!("{} (pid {})", holder.name, holder.pid)
+            } else {
+                holder.name.clone()
+            }
+        },
+    );
+    let container = entry
+        .labels
+        .get("container")
+        .map(|name| format!(" for container {name}"));
+    let socket = &entry.listener.socket;
+    format!(
+        "{} {}, {who}{}",
+        socket.protocol,
+        socket.address,
+        container.unwrap_or_default()
+    )
 }
 
 /// State, reason, and where Windows listens.
@@ -93,6 +141,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         .collect::<BTreeSet<IpAddr>>();
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        distro_name: picture.distro.clone(),
         mode: picture.mode.mode.to_string(),
         mode_source: picture.mode.source.clone(),
         vm_address: companion.peer.or(picture.vm_address),

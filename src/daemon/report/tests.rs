@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
 
-use super::{Reader, explain, rows, status, status_line};
+use super::{Reader, explain, rows, selectors, status, status_line};
 use crate::network::NetworkMode;
 use crate::picture::fixture::{World, bound, foreign, ours};
 use crate::push::{CompanionView, LinkState};
@@ -213,11 +213,79 @@ fn explain_tells_the_way_to_the_end() {
 }
 
 #[test]
+fn explain_gives_the_rule_that_shares_what_is_private() {
+    let loopback = World::with(vec![bound(1, Ipv4Addr::LOCALHOST.into(), 8000)]);
+    let mut opted_out = World::with(vec![ours(1, 8000)]);
+    opted_out.config = "opt-out = [\"process=node\"]";
+    let mut ruled = World::with(vec![ours(1, 8000)]);
+    ruled.config = "[[rule]]\nwhen = \"user=ann\"\nexpose = false\n";
+    let mut conflict = World::with(vec![ours(1, 8000)]);
+    conflict
+        .companion
+        .forwards
+        .insert(ForwardId(1), answer(ForwardState::Conflict, "held by iis"));
+    let of = |world: &World| explain(&world.picture(), 8000, Reader::Privileged).advice;
+    let rule = |change: &str| Some(format!("[[rule]]\nwhen = \"port=8000,process=node\"\n{change}\n"));
+
+    assert_eq!(of(&loopback), rule("loopback = \"bridge\""));
+    assert_eq!(of(&opted_out), rule("expose = true"));
+    assert_eq!(of(&ruled), rule("expose = true"));
+    assert_eq!(of(&conflict), rule("listen-port = \"auto\""));
+    assert_eq!(of(&shared()), None);
+    assert_eq!(of(&World::with(vec![foreign(1, 8000)])), None);
+    let mut mirrored = World::with(vec![ours(1, 8000)]);
+    mirrored.mode.mode = NetworkMode::Mirrored;
+    assert_eq!(of(&mirrored), None);
+}
+
+#[test]
+fn explain_names_the_rule_that_decided() {
+    let mut world = shared();
+    world.config = "\n[[rule]]\nwhen = \"port=8000\"\nname = \"shop\"\n";
+
+    let walk = explain(&world.picture(), 8000, Reader::Privileged);
+
+    let policy = &walk.listeners[0].steps[2];
+    assert_eq!(
+        policy.finding,
+        "expose at port 8000, reach lan, name shop.wsl [the rule for \"port=8000\" at config.toml:3:8]"
+    );
+}
+
+#[test]
+fn labels_are_told_in_the_form_of_selectors_and_only_to_who_may_know_them() {
+    let mut world = World::with(vec![ours(1, 8000), foreign(2, 8001)]);
+    world.listeners[0].labels.insert("wslnetd", "host");
+    world.listeners[0].labels.insert("unit", "a,b.service");
+
+    let all = selectors(&world.picture(), 8000, Reader::Privileged);
+    let some = selectors(&world.picture(), 8000, Reader::User(Some(7)));
+
+    assert_eq!(all.len(), 1);
+    for term in [
+        "port=8000",
+        "process=node",
+        "exe=/usr/bin/node",
+        "unit=a[,]b.service",
+        "wslnetd=host",
+    ] {
+        assert!(all[0].terms.iter().any(|found| found == term), "{term}: {all:?}");
+    }
+    assert!(
+        !some[0]
+            .terms
+            .iter()
+            .any(|term| term.starts_with("exe=") || term.starts_with("wslnetd="))
+    );
+    assert_eq!(selectors(&world.picture(), 8001, Reader::Privileged), []);
+}
+
+#[test]
 fn explain_speaks_of_silent_ports_too() {
     let walk = explain(&World::with(vec![]).picture(), 8000, Reader::Privileged);
 
     assert!(
-        walk.conclusion.starts_with("Nothing listens on TCP port 8000"),
+        walk.conclusion.starts_with("Nothing listens on port 8000"),
         "{walk:?}"
     );
 }

@@ -113,7 +113,7 @@ mod tests {
     use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
 
     use super::*;
-    use crate::picture::fixture::{World, bound, foreign, ours};
+    use crate::picture::fixture::{World, bound, foreign, ours, tcp};
     use crate::push::CompanionView;
 
     #[test]
@@ -181,7 +181,10 @@ mod tests {
     fn a_count_of_seconds_is_no_news() {
         let mut world = World::with(vec![ours(1, 8000)]);
         let mut changes = Changes::default();
-        world.held.until.insert(8000, world.now + Duration::from_secs(9));
+        world
+            .held
+            .until
+            .insert(tcp(8000), world.now + Duration::from_secs(9));
 
         let first = changes.look(&world.picture());
         world.now += Duration::from_secs(3);

@@ -4,20 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
-use wslnet_console::diagnose::ConfigFile;
 use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::OpenSession;
 
 use super::ConfigRefused;
-use crate::config::{self, CompanionAddress, Config};
+use crate::config::{self, CompanionAddress, Config, ConfigFiles};
 use crate::network::{NetworkMode, NetworkView};
 use crate::push::Route;
 
 /// The configuration to start with. A report of what is wrong with it goes to stderr.
-pub(super) fn config(file: &mut ConfigFile) -> Result<Config, ConfigRefused> {
-    let config = file.read().and_then(config::parse).map_err(|report| {
-        print_to_stderr(&report.render(false));
-        let summary = report.summary();
+pub(super) fn config(files: &mut ConfigFiles) -> Result<Config, ConfigRefused> {
+    let config = files.read().and_then(config::parse).map_err(|reports| {
+        print_to_stderr(&reports.render(false));
+        let summary = reports.summary();
         ConfigRefused(format!(
             "{summary}: nothing is exposed before the configuration is mended"
         ))
@@ -96,11 +95,11 @@ mod tests {
         let path = place.path().join("config.toml");
         fs::write(&path, "opt-in = []\n").unwrap();
 
-        let error = anyhow::Error::from(config(&mut ConfigFile::new(path.clone(), true)).unwrap_err());
+        let error = anyhow::Error::from(config(&mut ConfigFiles::new(path.clone(), true)).unwrap_err());
 
         assert!(error.is::<ConfigRefused>());
         assert!(error.to_string().contains("config.toml:1"), "{error}");
         fs::write(&path, "").unwrap();
-        assert!(config(&mut ConfigFile::new(path, true)).is_ok());
+        assert!(config(&mut ConfigFiles::new(path, true)).is_ok());
     }
 }

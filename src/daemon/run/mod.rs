@@ -6,6 +6,7 @@ mod inputs;
 mod mode;
 mod service;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,13 +18,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
-use wslnet_console::diagnose::ConfigFile;
 use wslnet_protocol::ForwardSet;
 
 use self::changes::Changes;
 use self::mode::Mode;
 use self::service::{Signals, Watchdog};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigFiles};
+use crate::containers::Containers;
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
 use crate::listeners::WakeUp;
@@ -67,8 +68,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     // First of all: until then, a signal kills.
     let hangup = Signals::new(&[SignalKind::hangup()])?;
     let end = Signals::new(&[SignalKind::terminate(), SignalKind::interrupt()])?;
-    let mut config_file = ConfigFile::new(places.config.clone(), places.config_named);
-    let config = inputs::config(&mut config_file)?;
+    let mut config_files = ConfigFiles::new(places.config.clone(), places.config_named);
+    let config = inputs::config(&mut config_files)?;
     let mode = Mode::find_out(&config).map_err(|error| ConfigRefused(error.to_string()))?;
     let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
     let commands = std::fs::create_dir_all(&places.run_dir)
@@ -96,7 +97,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let mut daemon = Daemon {
         policy: Policy::new(&config),
         config,
-        config_file,
+        config_files,
         config_error: None,
         fixed_companion: companion,
         mode,
@@ -111,6 +112,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         changes: Changes::default(),
         damper: Damper::default(),
         held: Held::default(),
+        own_pid: nix::unistd::getpid().as_raw(),
+        recheck: None,
         manager: Manager::default(),
     };
     let (picture, picture_seen) = watch::channel(daemon.picture());
@@ -135,7 +138,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
 
 /// The event loop's state.
 struct Daemon {
-    config_file: ConfigFile,
+    config_files: ConfigFiles,
     config: Config,
     policy: Policy,
     config_error: Option<String>,
@@ -152,6 +155,9 @@ struct Daemon {
     changes: Changes,
     damper: Damper,
     held: Held,
+    own_pid: i32,
+    /// When to join a new picture although nothing changed.
+    recheck: Option<Instant>,
     manager: Manager,
 }
 
@@ -193,6 +199,7 @@ impl Daemon {
                     self.manager.reloaded();
                 }
                 () = until(self.held.next()) => {}
+                () = until(self.recheck) => {}
                 () = self.mode.changed() => {}
                 () = watchdog.tick() => watchdog.feed(&self.observer, &self.manager),
                 () = end.next() => break,
@@ -226,7 +233,7 @@ impl Daemon {
         self.pushed.forget_closed_ports(&new);
         if let Some(set) = new.set(&self.pushed) {
             if self.mode.is_settled() {
-                self.pushed.remember(&set);
+                self.pushed.remember(&new);
                 self.wanted.send_if_modified(|before| replace(before, Some(set)));
                 self.journal(&new);
             }
@@ -241,6 +248,7 @@ impl Daemon {
         );
         self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));
+        self.recheck = new.recheck;
         picture.send_replace(new);
     }
 
@@ -272,6 +280,10 @@ impl Daemon {
             mode: self.mode.view(),
             policy: &self.policy,
             held: &self.held,
+            containers: &Containers::default(),
+            bridges: &BTreeMap::new(),
+            distro: self.config.distro.as_deref(),
+            own_pid: self.own_pid,
             companion: &self.companion.borrow(),
             config_error: self.config_error.as_deref(),
             now: Instant::now(),
@@ -282,17 +294,17 @@ impl Daemon {
         let observed = self.observed.borrow();
         let Some(last) = &observed.last else { return };
         let ours = last.listeners.iter().filter(|listener| listener.owner.is_some());
-        let doors = ours.map(|listener| (listener.socket.address.port(), listener.socket.uid));
+        let doors = ours.map(|listener| (listener.socket.port(), listener.socket.uid));
         self.held = self.damper.look(&doors.collect(), Instant::now());
     }
 
     /// Reads the configuration again. A bad one changes nothing; the rendered report says what is wrong with it.
     fn reload(&mut self) -> Result<(), String> {
         let read = self
-            .config_file
+            .config_files
             .read()
             .and_then(config::parse)
-            .map_err(|report| report.render(false));
+            .map_err(|reports| reports.render(false));
         let taken_over = read.and_then(|config| self.take_over(config));
         self.config_error = taken_over.as_ref().err().cloned();
         taken_over
@@ -322,7 +334,7 @@ impl Daemon {
         inputs::warn(&config);
         self.policy = Policy::new(&config);
         self.config = config;
-        tracing::info!(file = %self.config_file.path().display(), "the configuration was read again");
+        tracing::info!(file = %self.config_files.path().display(), "the configuration was read again");
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 
+use glob::Pattern;
 use wslnet_console::diagnose::nearest;
 
-use super::{Key, Matcher, Selector, SelectorError, Term};
+use super::{CONTAINER_LABEL, Key, Matcher, Selector, SelectorError, Term};
 use crate::labels;
 
 /// Longest process name that the kernel keeps, in bytes (TASK_COMM_LEN less its end mark, include/linux/sched.h).
@@ -67,71 +68,141 @@ pub(super) fn selector(text: &str) -> Result<Selector, Vec<SelectorError>> {
     }
 
     let mut terms: Vec<Term> = Vec::new();
-    let mut seen: Vec<Key> = Vec::new();
     let mut errors = Vec::new();
-    let mut start = 0;
-    for part in text.split(',') {
-        let piece = Piece { text: part, start };
-        start += part.len() + 1;
-        match key_and_value(piece) {
-            Ok((key, _, key_piece)) if seen.contains(&key) => errors.push(key_piece.error(
+    for piece in parts(text) {
+        let written = match Written::read(piece) {
+            Ok(written) => written,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let Written {
+            key,
+            negated,
+            value,
+            name,
+        } = written;
+        // Two that must both hold are nearly always meant as two that may; two that must not hold are of use.
+        if !negated && terms.iter().any(|term| term.key == key && !term.negated) {
+            errors.push(name.error(
                 format!("`{}` is given twice, and both must hold", key.name()),
                 "write two selectors if either is meant",
-            )),
-            Ok((key, value, _)) => {
-                seen.push(key);
-                match matcher(key, value) {
-                    Ok(matcher) => terms.push(Term { key, matcher }),
-                    Err(error) => errors.push(error),
-                }
-            }
+            ));
+            continue;
+        }
+        match matcher(&key, value) {
+            Ok(matcher) => terms.push(Term {
+                key,
+                negated,
+                matcher,
+            }),
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    terms.sort_by_key(|term| term.key);
+    terms.sort_by_cached_key(|term| (term.key.clone(), term.negated, term.matcher.to_string()));
+    terms.dedup();
     Ok(Selector { terms })
 }
 
-fn key_and_value(part: Piece<'_>) -> Result<(Key, Piece<'_>, Piece<'_>), SelectorError> {
-    let trimmed = part.trimmed();
-    if trimmed.text.is_empty() {
-        return Err(part.error("nothing stands between the commas", "remove a comma"));
+/// The parts between the commas, where a comma in brackets is a character like others.
+fn parts(text: &str) -> Vec<Piece<'_>> {
+    let mut parts = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        match c {
+            ',' => {
+                parts.push(Piece {
+                    text: &text[start..at],
+                    start,
+                });
+                start = at + 1;
+                at += 1;
+            }
+            '[' => at += set_length(&text[at..]).unwrap_or(1),
+            _ => at += c.len_utf8(),
+        }
     }
-    let Some((name, value)) = trimmed.split_at('=') else {
-        return Err(trimmed.error(
-            format!("`{}` is no label", trimmed.text),
-            "write key=value, such as \"port=3000\"",
-        ));
-    };
-    let Some(key) = Key::ALL.into_iter().find(|key| key.name() == name.text) else {
-        let known = Key::ALL.map(Key::name);
-        let hint = match nearest(name.text, known) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("known labels: {}", known.join(", ")),
-        };
-        let at = if name.text.is_empty() { trimmed } else { name };
-        return Err(at.error(format!("unknown label `{}`", name.text), hint));
-    };
-    if value.text.is_empty() {
-        return Err(trimmed.error(format!("`{}` has no value", name.text), example(key)));
-    }
-    Ok((key, value, name))
+    parts.push(Piece {
+        text: &text[start..],
+        start,
+    });
+    parts
 }
 
-fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
+/// How long the set of characters is that begins here: `[abc]`, `[!abc]`, also `[]]`; none where it is not closed.
+fn set_length(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix('[')?;
+    let inner = inner.strip_prefix('!').unwrap_or(inner);
+    let first = inner.chars().next()?.len_utf8();
+    let end = inner.get(first..)?.find(']')?;
+    Some(text.len() - inner.len() + first + end + 1)
+}
+
+/// One term as it is written.
+struct Written<'t> {
+    key: Key,
+    negated: bool,
+    value: Piece<'t>,
+    name: Piece<'t>,
+}
+
+impl<'t> Written<'t> {
+    fn read(part: Piece<'t>) -> Result<Self, SelectorError> {
+        let trimmed = part.trimmed();
+        if trimmed.text.is_empty() {
+            return Err(part.error("nothing stands between the commas", "remove a comma"));
+        }
+        let Some((name, value)) = trimmed.split_at('=') else {
+            return Err(trimmed.error(
+                format!("`{}` is no label", trimmed.text),
+                "write key=value, such as \"port=3000\"",
+            ));
+        };
+        let (name, negated) = match name.text.strip_suffix('!') {
+            Some(text) => (Piece { text, ..name }.trimmed(), true),
+            None => (name, false),
+        };
+        let Some(key) = Key::named(name.text) else {
+            let at = if name.text.is_empty() { trimmed } else { name };
+            return Err(at.error(format!("unknown label `{}`", name.text), meant(name.text)));
+        };
+        if value.text.is_empty() {
+            return Err(trimmed.error(format!("`{}` has no value", name.text), example(&key)));
+        }
+        Ok(Self {
+            key,
+            negated,
+            value,
+            name,
+        })
+    }
+}
+
+/// What to say of a label that there is not.
+fn meant(name: &str) -> String {
+    if name.starts_with("container.label") || name.starts_with("label.") {
+        return format!("write the key of a container's label as in \"{CONTAINER_LABEL}team=web\"");
+    }
+    let known = Key::NAMED.each_ref().map(Key::name);
+    match nearest(name, known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known labels: {}, {CONTAINER_LABEL}KEY", known.join(", ")),
+    }
+}
+
+fn matcher(key: &Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
     let text = value.text;
     match key {
         Key::Port => number(key, value, 1..=u32::from(u16::MAX)),
         // The last one is no user: the kernel uses it for "unchanged".
         Key::Uid => number(key, value, 0..=u32::MAX - 1),
-        Key::Proto if text.eq_ignore_ascii_case("udp") => Err(value.error(
-            "this release forwards TCP only, so no listener has `proto=udp`",
-            "remove the selector: UDP stays private",
-        )),
-        Key::Proto => word(key, value, &["tcp"]),
+        Key::Proto => word(key, value, &["tcp", "udp"]),
+        Key::Family => word(key, value, &["ipv4", "ipv6"]),
+        _ if text.contains(['*', '?', '[']) => glob(value),
         Key::Bind => bind(value),
         Key::Process => match kept_of_name(text) {
             None => Ok(Matcher::Exact(labels::value(text))),
@@ -156,8 +227,40 @@ fn matcher(key: Key, value: Piece<'_>) -> Result<Matcher, SelectorError> {
             format!("`{text}` is a number, not the name of a user"),
             format!("write \"uid={text}\""),
         )),
-        Key::Exe | Key::User => Ok(Matcher::Exact(labels::value(text))),
+        Key::Unit if !text.contains('.') => Err(value.error(
+            format!("`{text}` is no whole name of a unit"),
+            format!("write \"unit={text}.service\""),
+        )),
+        Key::Slice if !text.ends_with(".slice") => Err(value.error(
+            format!("`{text}` is no whole name of a slice"),
+            format!("write \"slice={text}.slice\""),
+        )),
+        Key::Interface
+        | Key::Exe
+        | Key::Unit
+        | Key::Slice
+        | Key::User
+        | Key::Group
+        | Key::Container
+        | Key::Image
+        | Key::ComposeProject
+        | Key::ComposeService
+        | Key::Wslnetd
+        | Key::Distro
+        | Key::ContainerLabel(_) => Ok(Matcher::Exact(labels::value(text))),
     }
+}
+
+fn glob(value: Piece<'_>) -> Result<Matcher, SelectorError> {
+    let text = labels::value(value.text);
+    Pattern::new(&text).map(Matcher::Glob).map_err(|error| {
+        let special = |c: &char| matches!(c, '*' | '?' | '[');
+        let character = value.text.chars().find(special).unwrap_or('[');
+        value.error(
+            format!("`{}` is no pattern: {}", value.text, error.msg),
+            format!("write [{character}] where the character itself is meant"),
+        )
+    })
 }
 
 /// What the kernel makes of a name that is too long. It may cut through a character, and what is left of that one reads
@@ -182,7 +285,7 @@ fn kept_of_name(name: &str) -> Option<String> {
     None
 }
 
-fn number(key: Key, value: Piece<'_>, allowed: RangeInclusive<u32>) -> Result<Matcher, SelectorError> {
+fn number(key: &Key, value: Piece<'_>, allowed: RangeInclusive<u32>) -> Result<Matcher, SelectorError> {
     let bounds = format!(
         "from {} to {}, or a range of them, such as \"{}\"",
         allowed.start(),
@@ -218,7 +321,7 @@ fn number(key: Key, value: Piece<'_>, allowed: RangeInclusive<u32>) -> Result<Ma
     Ok(Matcher::Number(low..=high))
 }
 
-fn word(key: Key, value: Piece<'_>, allowed: &[&str]) -> Result<Matcher, SelectorError> {
+fn word(key: &Key, value: Piece<'_>, allowed: &[&str]) -> Result<Matcher, SelectorError> {
     if allowed.contains(&value.text) {
         return Ok(Matcher::Exact(value.text.to_owned()));
     }
@@ -245,7 +348,7 @@ fn bind(value: Piece<'_>) -> Result<Matcher, SelectorError> {
             format!("write \"bind={class}\""),
         ));
     }
-    word(Key::Bind, value, &["wildcard", "loopback"]).map_err(|mut error| {
+    word(&Key::Bind, value, &["wildcard", "loopback"]).map_err(|mut error| {
         if error.hint.starts_with("allowed") {
             error.hint.push_str(", or an IP address");
         }
@@ -253,14 +356,27 @@ fn bind(value: Piece<'_>) -> Result<Matcher, SelectorError> {
     })
 }
 
-fn example(key: Key) -> &'static str {
-    match key {
-        Key::Port => "port=3000-3999",
-        Key::Proto => "proto=tcp",
-        Key::Bind => "bind=wildcard",
-        Key::Process => "process=node",
-        Key::Exe => "exe=/usr/bin/node",
-        Key::User => "user=www-data",
-        Key::Uid => "uid=1000-1999",
-    }
+fn example(key: &Key) -> String {
+    let value = match key {
+        Key::Port => "3000-3999",
+        Key::Proto => "tcp",
+        Key::Bind => "wildcard",
+        Key::Family => "ipv4",
+        Key::Interface => "eth0",
+        Key::Process => "node",
+        Key::Exe => "/usr/bin/node",
+        Key::Unit => "nginx.service",
+        Key::Slice => "user.slice",
+        Key::User => "www-data",
+        Key::Uid => "1000-1999",
+        Key::Group => "docker",
+        Key::Container => "web",
+        Key::Image => "nginx*",
+        Key::ComposeProject => "shop",
+        Key::ComposeService => "web",
+        Key::Wslnetd => "host",
+        Key::Distro => "Ubuntu",
+        Key::ContainerLabel(_) => "web",
+    };
+    format!("{}={value}", key.name())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Facts, Key, Selector, SelectorError};
-use crate::labels::{Labels, value};
+use super::{Facts, Key, Selector, SelectorError, term_for};
+use crate::labels::{Label, Labels, value};
 
 /// The labels of a listener, written down.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +67,69 @@ fn one_of_several_values_is_enough() {
 }
 
 #[test]
+fn an_unequal_sign_holds_where_no_value_matches() {
+    let not_node = selector("process!=node");
+
+    assert!(not_node.matches(&known("process=npm")));
+    assert!(not_node.matches(&known("port=1")));
+    assert!(!not_node.matches(&known("process=npm process=node")));
+    let others = selector("port!=80,port!=8000-8999,process=node");
+    assert!(others.matches(&known("process=node port=9000")));
+    assert!(!others.matches(&known("process=node port=80")));
+    assert!(!others.matches(&known("process=node port=8500")));
+    assert!(!others.matches(&known("process=ruby port=9000")));
+}
+
+#[test]
+fn values_may_hold_the_wildcards_of_a_shell() {
+    for (text, matched, other) in [
+        ("process=py*", "process=python3", "process=ruby"),
+        ("process=nod?", "process=node", "process=nodes"),
+        (
+            "exe=/opt/*/bin/node",
+            "exe=/opt/a/b/bin/node",
+            "exe=/usr/bin/node",
+        ),
+        ("exe=/opt/**", "exe=/opt/a/b/node", "exe=/usr/bin/node"),
+        ("container=web-[0-9]", "container=web-3", "container=web-x"),
+        ("container=web-[!0-9]", "container=web-x", "container=web-3"),
+        ("container=*", "container=any", "process=any"),
+        ("bind=172.20.*", "bind=172.20.0.2", "bind=wildcard"),
+        ("user=dev[*]", "user=dev*", "user=dev1"),
+        ("unit!=*.socket", "unit=a.service", "unit=a.socket"),
+        (
+            "container.label.com.example/team=web*",
+            "container.label.com.example/team=web-a",
+            "container.label.team=web",
+        ),
+        ("wslnetd=name[=]*", "wslnetd=name=shop", "wslnetd=off"),
+    ] {
+        let wanted = selector(text);
+
+        assert!(wanted.matches(&known(matched)), "{text} and {matched}");
+        assert!(!wanted.matches(&known(other)), "{text} and {other}");
+    }
+}
+
+#[test]
+fn a_comma_in_brackets_separates_nothing() {
+    let wanted = selector("process=a[,]b,port=1");
+
+    assert_eq!(wanted.terms().len(), 2);
+    assert!(wanted.matches(&known("process=a,b port=1")));
+    let closing = selector("process=[]],port=1");
+    assert!(closing.matches(&known("process=] port=1")));
+}
+
+#[test]
+fn a_selector_tells_which_ports_and_which_protocol_it_is_about() {
+    assert_eq!(selector("port=3000-3999,process=node").ports(), Some(3000..=3999));
+    assert_eq!(selector("port!=3000").ports(), None);
+    assert_eq!(selector("proto=udp").protocol(), Some("udp"));
+    assert_eq!(selector("proto!=udp").protocol(), None);
+}
+
+#[test]
 fn blanks_around_parts_mean_nothing() {
     assert_eq!(
         selector(" process = node , port = 1 - 9 "),
@@ -93,8 +156,16 @@ fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
         ("port=1,node", "node: `node` is no label (write key=value, such as \"port=3000\")".to_owned()),
         ("prot=1", "prot: unknown label `prot` (did you mean `port`?)".to_owned()),
         (
-            "container=x",
-            "container: unknown label `container` (known labels: port, proto, bind, process, exe, user, uid)".to_owned(),
+            "colour=x",
+            "colour: unknown label `colour` (known labels: port, proto, bind, family, interface, process, exe, unit, slice, \
+             user, uid, group, container, image, compose.project, compose.service, wslnetd, distro, container.label.KEY)"
+                .to_owned(),
+        ),
+        (
+            "container.label.=x",
+            "container.label.: unknown label `container.label.` (write the key of a container's label as in \
+             \"container.label.team=web\")"
+                .to_owned(),
         ),
         ("user=", "user=: `user` has no value (user=www-data)".to_owned()),
         ("port=0", format!("0: port `0` is out of range ({port_hint})")),
@@ -105,10 +176,24 @@ fn each_mistake_says_what_is_wrong_where_and_what_to_do() {
         ("port=+1", format!("+1: `+1` is no number of `port` ({port_hint})")),
         ("port=9-1", "9-1: the range `9-1` runs backwards (write \"port=1-9\")".to_owned()),
         ("proto=TCP", "TCP: `TCP` is no value of `proto` (did you mean `tcp`?)".to_owned()),
+        ("proto=sctp", "sctp: `sctp` is no value of `proto` (allowed: tcp, udp)".to_owned()),
+        ("family=v4", "v4: `v4` is no value of `family` (allowed: ipv4, ipv6)".to_owned()),
+        ("unit=nginx", "nginx: `nginx` is no whole name of a unit (write \"unit=nginx.service\")".to_owned()),
+        ("slice=user", "user: `user` is no whole name of a slice (write \"slice=user.slice\")".to_owned()),
         (
-            "proto=udp,port=53",
-            "udp: this release forwards TCP only, so no listener has `proto=udp` (remove the selector: UDP stays private)".to_owned(),
+            "exe=/usr/bin/[",
+            "/usr/bin/[: `/usr/bin/[` is no pattern: invalid range pattern (write [[] where the character itself is meant)"
+                .to_owned(),
         ),
+        (
+            "process=a**",
+            "a**: `a**` is no pattern: recursive wildcards must form a single path component (write [*] where the character itself is meant)"
+                .to_owned(),
+        ),
+        ("port!=0", format!("0: port `0` is out of range ({port_hint})")),
+        ("!=1", "!=1: unknown label `` (known labels: port, proto, bind, family, interface, process, exe, unit, slice, \
+             user, uid, group, container, image, compose.project, compose.service, wslnetd, distro, container.label.KEY)"
+                .to_owned()),
         ("bind=all", "all: `all` is no value of `bind` (allowed: wildcard, loopback, or an IP address)".to_owned()),
         ("bind=0.0.0.0", "0.0.0.0: `0.0.0.0` has a name here (write \"bind=wildcard\")".to_owned()),
         ("bind=::1", "::1: `::1` has a name here (write \"bind=loopback\")".to_owned()),
@@ -139,7 +224,7 @@ fn every_path_and_name_that_a_process_can_have_is_matched() {
     let long = format!("/opt/{}/x", "deep/".repeat(810));
     for (key, real) in [
         ("exe", long.as_bytes()),
-        ("exe", b"/tmp/a\x1b[2J\tb"),
+        ("exe", b"/tmp/a\x1b]2J\tb"),
         ("exe", "/tmp/a\u{202e}b".as_bytes()),
         ("process", "x\u{7f}y\n z".as_bytes()),
         // The kernel cut this name through its last character.
@@ -202,7 +287,7 @@ fn terms() -> impl Strategy<Value = Vec<(Key, String)>> {
             .into_iter()
             .filter(|(key, _)| {
                 !keys.contains(key) && {
-                    keys.push(*key);
+                    keys.push(key.clone());
                     true
                 }
             })
@@ -269,6 +354,28 @@ proptest! {
     }
 
     #[test]
+    fn the_term_for_a_label_selects_it(
+        key in prop_oneof![
+            Just("process"), Just("exe"), Just("container"), Just("container.label.a,b=c"), Just("user"), Just("unit"),
+        ],
+        text in prop_oneof!["[ab ,*?!\\[\\]=\"\\\\-]{1,12}", any::<String>()],
+        other in "[ab ,*?!\\[\\]=-]{1,12}",
+    ) {
+        let text = value(text);
+        let label = Label { key: key.to_owned(), value: text.clone() };
+        if let Some(term) = term_for(&label) {
+            prop_assert!(!key.contains(','), "no selector can name this key");
+            let Ok(wanted) = Selector::parse(&term) else {
+                // Values that no such label has: a long name, half a path.
+                prop_assume!(false);
+                unreachable!()
+            };
+            prop_assert!(wanted.matches(&Labels::from_iter([(key, text.as_str())])), "{}", term);
+            prop_assert_eq!(text == other, wanted.matches(&Labels::from_iter([(key, other.as_str())])), "{}", term);
+        }
+    }
+
+    #[test]
     fn no_text_crashes_and_every_mistake_lies_within(text in any::<String>()) {
         for error in mistakes(&text) {
             prop_assert!(text.get(error.span.clone()).is_some(), "{:?}", error);
@@ -276,7 +383,7 @@ proptest! {
     }
 
     #[test]
-    fn near_misses_do_not_crash_either(text in "[portuidn=,\\- 0-9é]{0,24}") {
+    fn near_misses_do_not_crash_either(text in "[portuidn=!,\\[\\]*\\- 0-9é]{0,24}") {
         for error in mistakes(&text) {
             prop_assert!(text.get(error.span.clone()).is_some(), "{:?}", error);
         }

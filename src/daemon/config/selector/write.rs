@@ -1,0 +1,45 @@
+//! From a label to the term that selects it: what `wslnetd labels` prints.
+
+use glob::Pattern;
+
+use super::Key;
+use crate::labels::Label;
+
+/// The term that this label fulfils, so written that [`super::Selector::parse`] reads it; none for a label that a selector
+/// cannot name. A selector is one or more of them with commas between.
+#[must_use]
+pub fn term_for(label: &Label) -> Option<String> {
+    let key = Key::named(&label.key)?;
+    let value = match key {
+        // Comma and blanks would end the term or be trimmed; in brackets they are characters like others.
+        Key::Process
+        | Key::Exe
+        | Key::Interface
+        | Key::Unit
+        | Key::Slice
+        | Key::User
+        | Key::Group
+        | Key::Container
+        | Key::Image
+        | Key::ComposeProject
+        | Key::ComposeService
+        | Key::Wslnetd
+        | Key::Distro
+        | Key::ContainerLabel(_) => escaped(&label.value),
+        Key::Port | Key::Proto | Key::Bind | Key::Family | Key::Uid => label.value.clone(),
+    };
+    (!value.is_empty()).then(|| format!("{}={value}", key.name()))
+}
+
+fn escaped(value: &str) -> String {
+    let text = Pattern::escape(value).replace(',', "[,]");
+    let inner = text.trim();
+    let bracketed = |blanks: &str| blanks.chars().map(|c| format!("[{c}]")).collect::<String>();
+    if inner.is_empty() {
+        return bracketed(&text);
+    }
+    let start = text.len() - text.trim_start().len();
+    let (before, rest) = text.split_at(start);
+    let (inner, after) = rest.split_at(inner.len());
+    format!("{}{inner}{}", bracketed(before), bracketed(after))
+}

@@ -1,0 +1,177 @@
+//! Where the listeners live: how Windows reaches the VM, and what a dial from there meets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use wslnet_protocol::Bind;
+
+use crate::listeners::Socket;
+use crate::network::{NetworkMode, NetworkView};
+
+/// Where the listeners live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How WSL connects the VM to the network.
+    pub mode: NetworkMode,
+    /// Where the companion dials the VM: the address from which the session comes. While there is no session, the
+    /// addresses by which the network of the default gateway may know the VM.
+    pub vm_addresses: BTreeSet<IpAddr>,
+    /// The interface by which Windows comes in: index and name. The one of the default route, unless the session comes
+    /// from an address of another.
+    pub default_interface: Option<(u32, String)>,
+    /// The names of all interfaces, by index.
+    pub interfaces: BTreeMap<u32, String>,
+    /// Which interface has which address, those of the default route included.
+    pub addresses: BTreeMap<IpAddr, String>,
+    /// Whether the companion is reached by IPv6, and so dials the VM by IPv6; else by IPv4.
+    pub peer_is_v6: bool,
+}
+
+impl Surroundings {
+    /// The surroundings as the kernel describes them, while there is no session. `peer_is_v6` says how the companion is
+    /// reached.
+    #[must_use]
+    pub fn new(view: &NetworkView, mode: NetworkMode, peer_is_v6: bool) -> Self {
+        let index = if peer_is_v6 {
+            view.default_gateway_v6.map(|(_, index)| index)
+        } else {
+            view.default_gateway_v4.map(|(_, index)| index)
+        };
+        let default = index.and_then(|index| view.interfaces.get(&index).map(|iface| (index, iface)));
+        let vm_addresses = if peer_is_v6 {
+            // A gateway is usually known by its link-local address, which does not tell which of ours it will see.
+            let addresses = default.iter().flat_map(|(_, iface)| &iface.addresses);
+            addresses
+                .map(|(address, _)| *address)
+                .filter(IpAddr::is_ipv6)
+                .collect()
+        } else {
+            view.vm_address().map(IpAddr::V4).into_iter().collect()
+        };
+        let addresses = view.interfaces.values().flat_map(|iface| {
+            iface
+                .addresses
+                .iter()
+                .map(|(address, _)| (*address, iface.name.clone()))
+        });
+        Self {
+            mode,
+            vm_addresses,
+            default_interface: default.map(|(index, iface)| (index, iface.name.clone())),
+            interfaces: view
+                .interfaces
+                .iter()
+                .map(|(index, iface)| (*index, iface.name.clone()))
+                .collect(),
+            addresses: addresses.collect(),
+            peer_is_v6,
+        }
+    }
+
+    /// The same with a session that comes from `peer`: the companion dials that address and no other.
+    #[must_use]
+    pub fn dialled_at(mut self, peer: IpAddr) -> Self {
+        let peer = peer.to_canonical();
+        self.vm_addresses = BTreeSet::from([peer]);
+        self.peer_is_v6 = peer.is_ipv6();
+        if let Some(name) = self.addresses.get(&peer)
+            && let Some((index, name)) = self.interfaces.iter().find(|(_, other)| *other == name)
+        {
+            self.default_interface = Some((*index, name.clone()));
+        }
+        self
+    }
+
+    /// How a dial to the VM's address meets the socket, or why none does.
+    pub(super) fn bind_of(&self, socket: &Socket) -> Result<Bind, String> {
+        if let Some(index) = self.foreign_device(socket) {
+            return Err(format!(
+                "bound to the interface {} only (SO_BINDTODEVICE), and Windows reaches this VM by {}",
+                self.interface_name(index),
+                self.default_name()
+            ));
+        }
+        if self.peer_is_v6 && !takes_v6(socket) {
+            return Err("listens on IPv4 only, and the companion is reached by IPv6".to_owned());
+        }
+        if !self.peer_is_v6 && !takes_v4(socket) {
+            return Err(
+                "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it"
+                    .to_owned(),
+            );
+        }
+        let address = socket.canonical_ip();
+        let bind = if socket.is_wildcard() {
+            Bind::Wildcard
+        } else if self.vm_addresses.contains(&address) {
+            Bind::Address
+        } else {
+            let of = self.addresses.get(&address).map_or_else(
+                || "which no interface has at the moment".to_owned(),
+                |name| format!("the address of {name}"),
+            );
+            return Err(format!(
+                "bound to {address}, {of}, and Windows reaches this VM by {}; bind to 0.0.0.0 to share it",
+                self.dialled()
+            ));
+        };
+        Ok(bind)
+    }
+
+    /// The device that a socket is bound to, if dials from Windows do not come in by it.
+    pub(super) fn foreign_device(&self, socket: &Socket) -> Option<u32> {
+        let default = self.default_interface.as_ref().map(|(index, _)| *index);
+        socket.interface.filter(|index| Some(*index) != default)
+    }
+
+    /// The interface that a socket is bound to, by device or by address; none for a wildcard.
+    #[must_use]
+    pub fn interface_of(&self, socket: &Socket) -> Option<&str> {
+        match socket.interface {
+            Some(index) => self.interfaces.get(&index).map(String::as_str),
+            None => self.addresses.get(&socket.canonical_ip()).map(String::as_str),
+        }
+    }
+
+    fn interface_name(&self, index: u32) -> String {
+        self.interfaces
+            .get(&index)
+            .map_or_else(|| format!("number {index}"), Clone::clone)
+    }
+
+    /// The addresses that Windows dials, for people.
+    fn dialled(&self) -> String {
+        let addresses = self
+            .vm_addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        if addresses.is_empty() {
+            self.default_name().to_owned()
+        } else {
+            addresses.join(" or ")
+        }
+    }
+
+    fn default_name(&self) -> &str {
+        self.default_interface
+            .as_ref()
+            .map_or("no interface (there is no default route)", |(_, name)| name)
+    }
+}
+
+/// Whether a socket accepts IPv4 connections at all. Where IPV6_V6ONLY is not known, `::` counts as dual-stack, which
+/// is the kernel's default (net.ipv6.bindv6only).
+pub(super) fn takes_v4(socket: &Socket) -> bool {
+    let address = socket.address.ip();
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) if v6.is_unspecified() => socket.v6only != Some(true),
+        IpAddr::V6(_) => address.to_canonical().is_ipv4(),
+    }
+}
+
+/// Whether a socket accepts IPv6 connections at all; one bound to a v4-mapped address does not.
+pub(super) fn takes_v6(socket: &Socket) -> bool {
+    socket.address.ip().to_canonical().is_ipv6()
+}
