@@ -15,6 +15,8 @@ pub mod control;
 pub mod damper;
 pub mod labels;
 pub mod listeners;
+#[cfg(test)]
+mod namespace;
 pub mod network;
 pub mod observe;
 pub mod picture;
