@@ -99,9 +99,9 @@ step_deny() {
 }
 
 step_unit() {
-    # Some of them change owners of files and make network namespaces.
+    # Some of them change owners of files, make network namespaces and give up capabilities.
     need_root
-    need gcc libc6-dev iproute2
+    need gcc libc6-dev iproute2 util-linux
     cargo test --locked --workspace --exclude wslnet --no-fail-fast
 }
 
@@ -119,7 +119,7 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 
 step_e2e() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server
+    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base
     e2e --skip systemd:: --skip sandbox:: --skip wine::
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
 //! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
-//! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people. [`policy`], [`picture`], [`damper`] and
+//! [`push`] tells Windows and [`bridge`] opens a way to loopback where a rule asks for one; [`report`], [`control`] and [`cli`] tell people. [`policy`], [`picture`], [`damper`] and
 //! [`report`] are pure: they do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
@@ -15,6 +15,8 @@ pub mod control;
 pub mod damper;
 pub mod labels;
 pub mod listeners;
+#[cfg(test)]
+mod namespace;
 pub mod network;
 pub mod observe;
 pub mod picture;

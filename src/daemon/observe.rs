@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::labels::{Attributor, Labels, Owner, labels_of};
-use crate::listeners::{Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, Wake, WakeUp, bell};
+use crate::listeners::{
+    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, bell,
+};
 
 /// Pauses after failed scans; the last one repeats.
 const PAUSES: [Duration; 4] = [
@@ -83,12 +85,12 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Opens the source and starts the thread.
+    /// Opens the source and starts the thread. `udp` says which UDP sockets count as listeners.
     ///
     /// # Errors
     /// When there is no source, no /proc or no thread.
-    pub fn start(choice: SourceChoice, wake_up: WakeUp) -> Result<Self, ObserveError> {
-        let scanner = Scanner::open(choice)?;
+    pub fn start(choice: SourceChoice, udp: UdpInterest, wake_up: WakeUp) -> Result<Self, ObserveError> {
+        let scanner = Scanner::open(choice, udp)?;
         let source = scanner.source_in_use();
         Self::start_with(
             Eyes {

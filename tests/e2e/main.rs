@@ -16,6 +16,7 @@ mod expose;
 mod failure;
 mod policy;
 mod sandbox;
+mod services;
 mod shapes;
 mod systemd;
 mod wine;

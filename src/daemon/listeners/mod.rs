@@ -1,19 +1,23 @@
-//! What is listening: the TCP sockets in LISTEN of this network namespace, as the kernel reports them.
+//! What is listening: the TCP sockets in LISTEN of this network namespace, and the bound UDP sockets without a peer that
+//! somebody is interested in, as the kernel reports them.
 //!
 //! Nothing here knows who owns a socket; that is [`crate::labels`]. All distros of one WSL VM share the network
 //! namespace, so a scan sees the sockets of every distro.
 
 mod procfs;
 mod sock_diag;
+mod udp;
 mod wakeup;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 
 use wslnet_protocol::Protocol;
 
+use self::udp::Udp;
+
+pub use self::udp::UdpInterest;
 pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, bell};
 
 /// One listening socket.
@@ -89,7 +93,7 @@ impl Socket {
 pub enum Source {
     /// NETLINK_SOCK_DIAG, LISTEN only: the cost does not grow with the number of connections.
     SockDiag,
-    /// `/proc/self/net/tcp` and `tcp6`: works in every kernel, costs milliseconds.
+    /// `tcp`, `tcp6`, `udp` and `udp6` in `/proc/self/net`: works in every kernel, costs milliseconds.
     Procfs,
 }
 
@@ -100,17 +104,6 @@ impl fmt::Display for Source {
             Self::Procfs => "procfs",
         })
     }
-}
-
-/// Which UDP sockets count as listeners. Nobody can tell a UDP server from a client by looking, so only those are looked
-/// for that a rule could share. The default is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UdpInterest {
-    /// Those on these ports.
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// Also those on every port outside of the range from which the kernel gives clients their ports
-    /// (`net.ipv4.ip_local_port_range`).
-    pub servers: bool,
 }
 
 /// Which source the configuration asks for.
@@ -130,15 +123,17 @@ pub enum OpenError {
     /// The kernel does not answer sock_diag requests.
     #[error("cannot list listening sockets with sock_diag (set source = \"auto\" or \"procfs\")")]
     SockDiag(#[source] io::Error),
-    /// `/proc/self/net/tcp` cannot be read.
-    #[error("cannot list listening sockets from /proc/self/net/tcp (is /proc mounted?)")]
+    /// `/proc/self/net` cannot be read.
+    #[error("cannot list listening sockets from /proc/self/net (is /proc mounted?)")]
     Procfs(#[source] io::Error),
 }
 
 /// Lists the listening sockets of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Scanner {
-    reader: Reader,
+    tcp: Reader,
+    /// `None` where no UDP socket is of interest: then the kernel is not even asked.
+    udp: Option<Udp>,
 }
 
 #[derive(Debug)]
@@ -152,18 +147,14 @@ impl Scanner {
     ///
     /// # Errors
     /// When the chosen source does not work; for [`SourceChoice::Auto`] when none does.
-    pub fn open(choice: SourceChoice) -> Result<Self, OpenError> {
-        match choice {
-            SourceChoice::SockDiag => Self::sock_diag().map_err(OpenError::SockDiag),
-            SourceChoice::Procfs => Self::procfs().map_err(OpenError::Procfs),
-            SourceChoice::Auto => Self::sock_diag().or_else(|reason| {
-                tracing::warn!(
-                    reason = %reason,
-                    "sock_diag does not work here, reading /proc/self/net/tcp instead: scans cost more"
-                );
-                Self::procfs().map_err(OpenError::Procfs)
-            }),
-        }
+    pub fn open(choice: SourceChoice, udp: UdpInterest) -> Result<Self, OpenError> {
+        let tcp = Reader::open(choice, Protocol::Tcp)?;
+        let udp = if udp.is_none() {
+            None
+        } else {
+            Some(Udp::new(Reader::open(choice, Protocol::Udp)?, udp))
+        };
+        Ok(Self { tcp, udp })
     }
 
     /// All listening sockets, sorted by protocol, address and port, then identity.
@@ -171,37 +162,59 @@ impl Scanner {
     /// # Errors
     /// When the kernel did not give a complete answer. That never means that nothing listens.
     pub fn scan(&mut self) -> io::Result<Vec<Socket>> {
-        let mut sockets = match &mut self.reader {
-            Reader::SockDiag(dump) => dump.listeners()?,
-            Reader::Procfs => procfs::listeners()?,
-        };
+        let mut sockets = self.tcp.listeners(Protocol::Tcp)?;
+        if let Some(udp) = &mut self.udp {
+            sockets.extend_from_slice(udp.listeners()?);
+        }
         sockets.sort_unstable_by_key(|socket| (socket.protocol, socket.address, socket.id()));
         // A dump that spans several reads may meet a socket twice when others come or go in between.
         sockets.dedup_by_key(|socket| (socket.protocol, socket.address, socket.id()));
         Ok(sockets)
     }
 
-    /// The source that is in use.
+    /// The source that is in use, for TCP at least.
     pub fn source_in_use(&self) -> Source {
-        match self.reader {
+        match self.tcp {
             Reader::SockDiag(_) => Source::SockDiag,
             Reader::Procfs => Source::Procfs,
         }
     }
+}
 
-    fn sock_diag() -> io::Result<Self> {
-        let mut dump = sock_diag::Dump::default();
-        dump.listeners()?;
-        Ok(Self {
-            reader: Reader::SockDiag(dump),
-        })
+impl Reader {
+    /// Opens a source for one protocol and tries it once. A kernel may have sock_diag for TCP and not for UDP.
+    fn open(choice: SourceChoice, protocol: Protocol) -> Result<Self, OpenError> {
+        match choice {
+            SourceChoice::SockDiag => Self::sock_diag(protocol).map_err(OpenError::SockDiag),
+            SourceChoice::Procfs => Self::procfs(protocol).map_err(OpenError::Procfs),
+            SourceChoice::Auto => Self::sock_diag(protocol).or_else(|reason| {
+                tracing::warn!(
+                    %reason,
+                    %protocol,
+                    "sock_diag does not work here, reading /proc/self/net instead: scans cost more"
+                );
+                Self::procfs(protocol).map_err(OpenError::Procfs)
+            }),
+        }
     }
 
-    fn procfs() -> io::Result<Self> {
-        procfs::listeners()?;
-        Ok(Self {
-            reader: Reader::Procfs,
-        })
+    fn sock_diag(protocol: Protocol) -> io::Result<Self> {
+        let mut dump = sock_diag::Dump::default();
+        dump.listeners(protocol)?;
+        Ok(Self::SockDiag(dump))
+    }
+
+    fn procfs(protocol: Protocol) -> io::Result<Self> {
+        procfs::listeners(protocol)?;
+        Ok(Self::Procfs)
+    }
+
+    /// All listening sockets of a protocol, in no order.
+    fn listeners(&mut self, protocol: Protocol) -> io::Result<Vec<Socket>> {
+        match self {
+            Self::SockDiag(dump) => dump.listeners(protocol),
+            Self::Procfs => procfs::listeners(protocol),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::TimeVal;
+use wslnet_protocol::Protocol;
 
 use self::message::{AF_INET, AF_INET6, Malformed, Progress, parse, request};
 use super::Socket;
@@ -38,13 +39,13 @@ impl Default for Dump {
 }
 
 impl Dump {
-    /// All listening TCP sockets, IPv4 and IPv6.
+    /// All listening sockets of a protocol, IPv4 and IPv6.
     ///
     /// # Errors
     /// When the kernel refuses, or does not give one complete dump in several attempts.
-    pub(super) fn listeners(&mut self) -> io::Result<Vec<Socket>> {
-        let mut sockets = self.family_with_retries(AF_INET)?;
-        match self.family_with_retries(AF_INET6) {
+    pub(super) fn listeners(&mut self, protocol: Protocol) -> io::Result<Vec<Socket>> {
+        let mut sockets = self.family_with_retries(protocol, AF_INET)?;
+        match self.family_with_retries(protocol, AF_INET6) {
             Ok(more) => sockets.extend(more),
             // The kernel has IPv6 compiled out or switched off.
             Err(error) if no_such_family(&error) => {}
@@ -53,10 +54,10 @@ impl Dump {
         Ok(sockets)
     }
 
-    fn family_with_retries(&mut self, family: u8) -> io::Result<Vec<Socket>> {
+    fn family_with_retries(&mut self, protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
         let mut attempt = 1;
         loop {
-            let error = match self.family(family) {
+            let error = match self.family(protocol, family) {
                 Ok(sockets) => return Ok(sockets),
                 Err(error) => error,
             };
@@ -65,18 +66,18 @@ impl Dump {
             if attempt == ATTEMPTS || !worth_a_retry(&error) {
                 return Err(error);
             }
-            tracing::debug!(%error, attempt, family, "sock_diag dump starts again");
+            tracing::debug!(%error, attempt, %protocol, family, "sock_diag dump starts again");
             attempt += 1;
         }
     }
 
-    fn family(&mut self, family: u8) -> io::Result<Vec<Socket>> {
+    fn family(&mut self, protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
         let socket = match self.socket.take() {
             Some(socket) => self.socket.insert(socket),
             None => self.socket.insert(open()?),
         };
         self.sequence = self.sequence.wrapping_add(1);
-        socket.send(&request(family, self.sequence), 0)?;
+        socket.send(&request(protocol, family, self.sequence), 0)?;
 
         let mut sockets = Vec::new();
         loop {
@@ -88,7 +89,7 @@ impl Dump {
             let Some(datagram) = self.buffer.get(..length) else {
                 return Err(invalid(Malformed::Cut));
             };
-            match parse(datagram, self.sequence, &mut sockets).map_err(invalid)? {
+            match parse(datagram, protocol, self.sequence, &mut sockets).map_err(invalid)? {
                 Progress::More => {}
                 Progress::Done => return Ok(sockets),
                 Progress::Interrupted => return Err(io::Error::from_raw_os_error(libc::EINTR)),

@@ -10,6 +10,8 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 
 use super::*;
 
+mod udp;
+
 #[test]
 fn both_sources_see_the_same_listeners() {
     let fixture = Fixture::new();
@@ -50,7 +52,7 @@ fn sock_diag_knows_v6only_and_gives_every_socket_its_own_identity() {
 #[test]
 fn ids_stay_the_same_from_scan_to_scan_and_change_with_the_socket() {
     for choice in [SourceChoice::SockDiag, SourceChoice::Procfs] {
-        let mut scanner = Scanner::open(choice).unwrap();
+        let mut scanner = Scanner::open(choice, UdpInterest::default()).unwrap();
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = first.local_addr().unwrap();
 
@@ -76,7 +78,10 @@ fn sock_diag_tells_the_interface_a_socket_is_bound_to() {
     });
     let lo = nix::net::if_::if_nametoindex("lo").unwrap();
 
-    let sockets = Scanner::open(SourceChoice::SockDiag).unwrap().scan().unwrap();
+    let sockets = Scanner::open(SourceChoice::SockDiag, UdpInterest::default())
+        .unwrap()
+        .scan()
+        .unwrap();
 
     let found = sockets
         .iter()
@@ -88,7 +93,7 @@ fn sock_diag_tells_the_interface_a_socket_is_bound_to() {
 #[test]
 fn scans_are_sorted_and_auto_prefers_sock_diag() {
     let _fixture = Fixture::new();
-    let mut scanner = Scanner::open(SourceChoice::Auto).unwrap();
+    let mut scanner = Scanner::open(SourceChoice::Auto, UdpInterest::default()).unwrap();
 
     let sockets = scanner.scan().unwrap();
 
@@ -197,7 +202,10 @@ impl Fixture {
     fn scan(&self, choice: SourceChoice) -> Vec<Socket> {
         let listeners = self.listeners.iter().map(inode);
         let ours: BTreeSet<u64> = listeners.chain(self.connections.iter().map(inode)).collect();
-        let mut sockets = Scanner::open(choice).unwrap().scan().unwrap();
+        let mut sockets = Scanner::open(choice, UdpInterest::default())
+            .unwrap()
+            .scan()
+            .unwrap();
         sockets.retain(|socket| ours.contains(&socket.inode));
         sockets
     }

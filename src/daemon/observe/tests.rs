@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Mutex;
 
 use wslnet_protocol::Protocol;
@@ -19,7 +19,7 @@ const OFTEN: WakeUp = WakeUp::Poll {
 
 #[test]
 fn a_listener_appears_with_its_owner_and_goes() {
-    let observer = Observer::start(SourceChoice::Auto, OFTEN).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), OFTEN).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
 
@@ -30,6 +30,33 @@ fn a_listener_appears_with_its_owner_and_goes() {
     let owner = seen.owner.unwrap();
     assert_eq!(owner.holders[0].pid, i32::try_from(std::process::id()).unwrap());
     assert_eq!(seen.labels.get("bind"), Some("loopback"));
+    assert_eq!(seen.labels.get("port"), Some(port.to_string().as_str()));
+}
+
+#[test]
+fn a_udp_socket_of_interest_appears_with_its_owner_and_goes() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let interest = UdpInterest {
+        ports: vec![port..=port],
+        servers: false,
+    };
+    let observer = Observer::start(SourceChoice::Auto, interest, OFTEN).unwrap();
+    let udp = |observed: &Observed| {
+        let listeners = &observed.last.as_ref()?.listeners;
+        let found = listeners
+            .iter()
+            .find(|listener| listener.socket.protocol == Protocol::Udp);
+        Some(found.cloned())
+    };
+
+    let seen = wait_for(&observer, |observed| udp(observed).flatten());
+    drop(server);
+    wait_for(&observer, |observed| udp(observed)?.is_none().then_some(()));
+
+    let owner = seen.owner.unwrap();
+    assert_eq!(owner.holders[0].pid, i32::try_from(std::process::id()).unwrap());
+    assert_eq!(seen.labels.get("proto"), Some("udp"));
     assert_eq!(seen.labels.get("port"), Some(port.to_string().as_str()));
 }
 
@@ -100,7 +127,7 @@ fn before_the_first_good_scan_nothing_is_known() {
 
 #[test]
 fn a_long_sleep_does_not_delay_the_end() {
-    let observer = Observer::start(SourceChoice::Auto, NEVER).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), NEVER).unwrap();
     let receiver = observer.observed();
     wait_for(&observer, |observed| observed.last.clone());
     let start = Instant::now();

@@ -27,7 +27,7 @@ use crate::config::{self, Config, ConfigFiles};
 use crate::containers::Containers;
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
-use crate::listeners::WakeUp;
+use crate::listeners::{UdpInterest, WakeUp};
 use crate::network::{NetworkView, Watcher};
 use crate::observe::{Observed, Observer};
 use crate::picture::{Inputs, Picture, Pushed};
@@ -76,7 +76,11 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         .and_then(|()| endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME)))
         .with_context(|| format!("cannot open the control endpoint in {}", places.run_dir.display()))?;
     let watcher = Watcher::open().await.context("cannot watch the network")?;
-    let observer = Observer::start(config.source, WakeUp::Poll { every: POLL })?;
+    let observer = Observer::start(
+        config.source,
+        UdpInterest::default(),
+        WakeUp::Poll { every: POLL },
+    )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), key = %key.public(), config = %places.config.display(),
         "wslnetd starts"
@@ -320,7 +324,11 @@ impl Daemon {
         let observer = if config.source == self.config.source {
             None
         } else {
-            let observer = Observer::start(config.source, WakeUp::Poll { every: POLL });
+            let observer = Observer::start(
+                config.source,
+                UdpInterest::default(),
+                WakeUp::Poll { every: POLL },
+            );
             Some(observer.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?)
         };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,24 @@ impl Client {
             return Err(bad());
         }
         Ok(body.to_owned())
+    }
+
+    /// Sends one datagram and waits for one from there, two seconds at most. Whether a UDP port is open cannot be seen
+    /// otherwise: silence is what a server makes of a question that it does not understand, too.
+    ///
+    /// # Errors
+    /// As the system says: `ConnectionRefused` where it was told that nobody is there, `WouldBlock` after silence.
+    pub fn ask_udp(&self, address: &str, port: u16, question: &[u8]) -> std::io::Result<Vec<u8>> {
+        let address = SocketAddr::new(ip(address), port);
+        let own = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = self.net.enter(|| UdpSocket::bind(own))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.connect(address)?;
+        socket.send(question)?;
+        let mut answer = vec![0; usize::from(u16::MAX)];
+        let length = socket.recv(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
     }
 
     /// Which of these TCP ports accept a connection. An address that does not answer has none.

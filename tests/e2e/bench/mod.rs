@@ -17,7 +17,7 @@ mod world;
 pub use client::Client;
 pub use companion::Companion;
 pub use distro::Distro;
-pub use guests::{PYTHON, guest, listen_on, web};
+pub use guests::{PYTHON, dns_question, guest, listen_on, name_server, stock_redis, udp_echo, web};
 pub use machine::{Machine, NetNs};
 pub use program::{Program, Ran};
 pub use rig::Rig;

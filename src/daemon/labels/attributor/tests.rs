@@ -427,7 +427,11 @@ fn threads_are_not_looked_into_more_often_than_every_ten_seconds() {
 
 #[test]
 fn the_real_proc_finds_this_process_and_a_child_that_inherits() {
-    let mut scanner = crate::listeners::Scanner::open(crate::listeners::SourceChoice::Auto).unwrap();
+    let mut scanner = crate::listeners::Scanner::open(
+        crate::listeners::SourceChoice::Auto,
+        crate::listeners::UdpInterest::default(),
+    )
+    .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut attributor = Attributor::new().unwrap();

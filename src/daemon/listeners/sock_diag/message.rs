@@ -1,7 +1,8 @@
 //! The bytes of a sock_diag dump: makes the request and reads the answers. Pure; refuses what it does not understand.
 //!
-//! The request asks for the state LISTEN only, so the kernel walks its table of listeners and never the one of
-//! connections. Layouts: `linux/netlink.h`, `linux/inet_diag.h`.
+//! A request for TCP asks for the state LISTEN only, so the kernel walks its table of listeners and never the one of
+//! connections. A UDP socket that is bound and has no peer is in the state CLOSE, by which the kernel leaves out the
+//! connected ones. Layouts: `linux/netlink.h`, `linux/inet_diag.h`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,7 +20,10 @@ const NLM_F_DUMP: u16 = 0x300;
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
-const TCP_LISTEN: u8 = 10;
+const IPPROTO_UDP: u8 = 17;
+/// `TCP_CLOSE`, which is also what UDP calls a socket without a peer.
+const CLOSE: u8 = 7;
+const LISTEN: u8 = 10;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 /// The upper two bits of an attribute's type are flags.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
@@ -30,8 +34,17 @@ const REQUEST_LEN: usize = HEADER_LEN + 56;
 /// `struct inet_diag_msg`, after which the attributes start.
 const SOCKET_LEN: usize = 72;
 
-/// The request for the listeners of one family.
-pub(super) fn request(family: u8, sequence: u32) -> [u8; REQUEST_LEN] {
+/// The number of a protocol, and the state in which its listeners are.
+fn number_and_state(protocol: Protocol) -> (u8, u8) {
+    match protocol {
+        Protocol::Tcp => (IPPROTO_TCP, LISTEN),
+        Protocol::Udp => (IPPROTO_UDP, CLOSE),
+    }
+}
+
+/// The request for the listeners of one protocol and family.
+pub(super) fn request(protocol: Protocol, family: u8, sequence: u32) -> [u8; REQUEST_LEN] {
+    let (number, state) = number_and_state(protocol);
     let mut bytes = [0; REQUEST_LEN];
     let length = u32::try_from(REQUEST_LEN).unwrap_or(u32::MAX);
     bytes[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -39,8 +52,8 @@ pub(super) fn request(family: u8, sequence: u32) -> [u8; REQUEST_LEN] {
     bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
     bytes[16] = family;
-    bytes[17] = IPPROTO_TCP;
-    bytes[20..24].copy_from_slice(&(1_u32 << TCP_LISTEN).to_ne_bytes());
+    bytes[17] = number;
+    bytes[20..24].copy_from_slice(&(1_u32 << state).to_ne_bytes());
     bytes
 }
 
@@ -71,9 +84,11 @@ pub(super) enum Malformed {
 }
 
 /// Reads one datagram of the dump with this sequence number and appends its sockets. Messages with another sequence
-/// number belong to an older request and are skipped.
+/// number belong to an older request and are skipped. The messages do not name their protocol: it is the one that was
+/// asked for.
 pub(super) fn parse(
     mut rest: &[u8],
+    protocol: Protocol,
     sequence: u32,
     sockets: &mut Vec<Socket>,
 ) -> Result<Progress, Malformed> {
@@ -95,7 +110,7 @@ pub(super) fn parse(
             progress = Progress::Interrupted;
         }
         match kind {
-            SOCK_DIAG_BY_FAMILY => sockets.extend(socket(payload)?),
+            SOCK_DIAG_BY_FAMILY => sockets.extend(socket(payload, protocol)?),
             NLMSG_ERROR => return Ok(Progress::Failed(errno(payload)?)),
             NLMSG_OVERRUN => return Ok(Progress::Interrupted),
             NLMSG_DONE => {
@@ -116,10 +131,11 @@ pub(super) fn parse(
 }
 
 /// One `struct inet_diag_msg` with its attributes; `None` for what is not a listener.
-fn socket(message: &[u8]) -> Result<Option<Socket>, Malformed> {
+fn socket(message: &[u8], protocol: Protocol) -> Result<Option<Socket>, Malformed> {
     let family = read::<1>(message, 0)?[0];
     let state = read::<1>(message, 1)?[0];
     let port = u16::from_be_bytes(read(message, 4)?);
+    let peer_port = u16::from_be_bytes(read(message, 6)?);
     let interface = read_u32(message, 40)?;
     let cookie = u64::from(read_u32(message, 44)?) | u64::from(read_u32(message, 48)?) << 32;
     let uid = read_u32(message, 64)?;
@@ -129,12 +145,12 @@ fn socket(message: &[u8]) -> Result<Option<Socket>, Malformed> {
         AF_INET6 => SocketAddr::from((Ipv6Addr::from(read::<16>(message, 8)?), port)),
         _ => return Err(Malformed::Family),
     };
-    if state != TCP_LISTEN {
+    if state != number_and_state(protocol).1 || peer_port != 0 {
         return Ok(None);
     }
     let v6only = attribute(message.get(SOCKET_LEN..).unwrap_or_default(), INET_DIAG_SKV6ONLY)?;
     Ok(Some(Socket {
-        protocol: Protocol::Tcp,
+        protocol,
         address,
         v6only: v6only.and_then(|value| value.first()).map(|value| *value != 0),
         uid,

@@ -1,15 +1,11 @@
-//! The watcher in network namespaces of its own. Needs root, and fails without it rather than pass untried.
+//! The watcher in network namespaces of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
-use std::thread;
-use std::time::Instant;
-
-use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::namespace::{in_namespace_with_runtime, ip};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -197,14 +193,9 @@ fn in_namespace(test: impl AsyncFnOnce(&Watcher) + Send + 'static) {
     });
 }
 
-/// A namespace belongs to a thread: the test gets one, with a runtime that uses no other.
+/// Runs a test in that namespace, without a watcher.
 fn on_own_thread(test: impl AsyncFnOnce() + Send + 'static) {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "this test makes network namespaces: run it as root"
-    );
-    let thread = thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    in_namespace_with_runtime(async move || {
         for command in [
             "link set lo up",
             "link add eth0 type veth peer name windows",
@@ -218,26 +209,8 @@ fn on_own_thread(test: impl AsyncFnOnce() + Send + 'static) {
         ] {
             ip(command);
         }
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(test());
+        test().await;
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Child processes are in the namespace of the thread that starts them.
-fn ip(arguments: &str) {
-    let start = Instant::now();
-    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(
-        output.status.success(),
-        "ip {arguments}: {output:?} after {:?}",
-        start.elapsed()
-    );
 }
 
 async fn wait_for(watcher: &Watcher, condition: impl Fn(&NetworkView) -> bool) -> NetworkView {

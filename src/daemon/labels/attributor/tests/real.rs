@@ -8,7 +8,7 @@ use std::thread;
 
 use super::*;
 use crate::labels::labels_of;
-use crate::listeners::{Scanner, SourceChoice};
+use crate::listeners::{Scanner, SourceChoice, UdpInterest};
 
 /// A server that does on its standard input's word what real ones do. Everything that it starts reads from a pipe whose
 /// other end it holds, so that all of it ends when it does. `sys.argv[1]` is a folder of programs that wait for the end
@@ -194,7 +194,7 @@ impl Stage {
     fn of(actor: Actor) -> Self {
         Self {
             actor,
-            scanner: Scanner::open(SourceChoice::Auto).unwrap(),
+            scanner: Scanner::open(SourceChoice::Auto, UdpInterest::default()).unwrap(),
             attributor: Attributor::new().unwrap(),
         }
     }

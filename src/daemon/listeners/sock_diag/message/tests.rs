@@ -119,26 +119,90 @@ fn an_established_connection_is_not_a_listener() {
 }
 
 #[test]
-fn the_request_asks_for_listeners_only() {
-    let bytes = request(AF_INET6, SEQUENCE);
+fn reads_a_golden_udp_socket() {
+    let bytes = message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &golden_udp());
 
-    assert_eq!(u32::from_ne_bytes(bytes[0..4].try_into().unwrap()), 72);
-    assert_eq!(bytes[16..18], [AF_INET6, IPPROTO_TCP]);
-    assert_eq!(u32::from_ne_bytes(bytes[20..24].try_into().unwrap()), 0x400);
+    let (progress, sockets) = parsed_as(Protocol::Udp, &bytes);
+
+    assert_eq!(progress, Ok(Progress::More));
+    assert_eq!(
+        sockets,
+        [Socket {
+            protocol: Protocol::Udp,
+            address: "127.0.0.1:8080".parse().unwrap(),
+            v6only: None,
+            uid: 1000,
+            inode: 4242,
+            cookie: Some(0x0000_0002_0000_0001),
+            interface: Some(3),
+        }]
+    );
+}
+
+#[test]
+fn a_udp_socket_with_a_peer_is_not_a_listener() {
+    let mut connected = golden_udp();
+    connected[1] = 1;
+    let mut with_destination = golden_udp();
+    with_destination[7] = 53;
+
+    for socket in [connected, with_destination] {
+        let bytes = message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &socket);
+        assert_eq!(parsed_as(Protocol::Udp, &bytes), (Ok(Progress::More), vec![]));
+    }
+}
+
+#[test]
+fn what_listens_in_one_protocol_is_closed_in_the_other() {
+    let tcp = message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &golden_v4());
+    let udp = message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &golden_udp());
+
+    assert_eq!(parsed_as(Protocol::Udp, &tcp).1, []);
+    assert_eq!(parsed_as(Protocol::Tcp, &udp).1, []);
+}
+
+#[test]
+fn the_request_asks_for_listeners_only() {
+    for (protocol, number, states) in [(Protocol::Tcp, 6, 0x400), (Protocol::Udp, 17, 0x80)] {
+        let bytes = request(protocol, AF_INET6, SEQUENCE);
+
+        assert_eq!(u32::from_ne_bytes(bytes[0..4].try_into().unwrap()), 72);
+        assert_eq!(bytes[16..18], [AF_INET6, number]);
+        assert_eq!(u32::from_ne_bytes(bytes[20..24].try_into().unwrap()), states);
+    }
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let _ = parsed(&bytes);
+    fn no_bytes_make_it_panic(protocol in protocol(), bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = parsed_as(protocol, &bytes);
+    }
+
+    #[test]
+    fn nothing_with_a_peer_or_in_another_state_is_a_listener(
+        protocol in protocol(),
+        state in any::<u8>(),
+        peer_port in prop_oneof![Just(0), any::<u16>()],
+    ) {
+        let mut socket = golden_v4();
+        socket[1] = state;
+        socket[6..8].copy_from_slice(&peer_port.to_be_bytes());
+
+        let (_, sockets) = parsed_as(protocol, &message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &socket));
+
+        let listens = peer_port == 0 && state == number_and_state(protocol).1;
+        prop_assert_eq!(sockets.len(), usize::from(listens));
+        prop_assert!(sockets.iter().all(|socket| socket.protocol == protocol));
     }
 
     #[test]
     fn no_damage_to_a_real_dump_makes_it_panic(
-        damage in proptest::collection::vec((0_usize..400, any::<u8>()), 0..8),
-        keep in 0_usize..400,
+        protocol in protocol(),
+        damage in proptest::collection::vec((0_usize..500, any::<u8>()), 0..8),
+        keep in 0_usize..500,
     ) {
         let mut bytes = message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &golden_v4());
+        bytes.extend(message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &golden_udp()));
         let mut second = golden_v6();
         second.extend([5, 0, 11, 0, 1, 0, 0, 0]);
         bytes.extend(message(SOCK_DIAG_BY_FAMILY, 2, SEQUENCE, &second));
@@ -150,13 +214,21 @@ proptest! {
         }
         bytes.truncate(keep);
 
-        let _ = parsed(&bytes);
+        let _ = parsed_as(protocol, &bytes);
     }
 }
 
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]
+}
+
 fn parsed(bytes: &[u8]) -> (Result<Progress, Malformed>, Vec<Socket>) {
+    parsed_as(Protocol::Tcp, bytes)
+}
+
+fn parsed_as(protocol: Protocol, bytes: &[u8]) -> (Result<Progress, Malformed>, Vec<Socket>) {
     let mut sockets = Vec::new();
-    let progress = parse(bytes, SEQUENCE, &mut sockets);
+    let progress = parse(bytes, protocol, SEQUENCE, &mut sockets);
     (progress, sockets)
 }
 
@@ -179,6 +251,13 @@ fn golden_v4() -> Vec<u8> {
     bytes.extend([3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
     bytes.resize(64, 0);
     bytes.extend([0xe8, 3, 0, 0, 0x92, 0x10, 0, 0]);
+    bytes
+}
+
+/// The same as a UDP socket without a peer.
+fn golden_udp() -> Vec<u8> {
+    let mut bytes = golden_v4();
+    bytes[1] = 7;
     bytes
 }
 
