@@ -12,7 +12,7 @@ use std::time::Instant;
 use wslnet_console::text::clean;
 use wslnet_protocol::{Forward, ForwardId, ForwardSet, limits};
 
-use crate::bridge::{Bridge, BridgeState};
+use crate::bridge::{Bridge, BridgeState, BridgeStates, BridgeWants};
 use crate::containers::{Containers, Found};
 use crate::damper::Held;
 use crate::labels::Labels;
@@ -63,7 +63,7 @@ pub struct Inputs<'a> {
     /// What the container engines say.
     pub containers: &'a Containers,
     /// The bridges to services on loopback, by the ids of those.
-    pub bridges: &'a BTreeMap<u64, BridgeState>,
+    pub bridges: &'a BridgeStates,
     /// The name of this distro.
     pub distro: Option<&'a str>,
     /// This daemon's process id: what it listens on itself is no service.
@@ -224,6 +224,22 @@ impl Picture {
             .collect::<Vec<_>>();
         shorten(&mut forwards);
         Some(ForwardSet { forwards, revoked })
+    }
+
+    /// What is asked of the bridges: those that should be, and the services on loopback that must no longer be reached.
+    pub fn bridge_wants(&self) -> BridgeWants {
+        let private = self.entries.iter().filter(|entry| {
+            entry.is_ours()
+                && entry.listener.socket.is_loopback()
+                && matches!(entry.asked, Asked::Nothing { .. })
+        });
+        let ids = private.map(|entry| entry.listener.socket.id());
+        let companion = self.companion.address.filter(|_| self.companion.peer.is_some());
+        BridgeWants {
+            bridges: self.bridges.clone(),
+            revoked: ids.filter(|id| !self.bridges.contains_key(id)).collect(),
+            companion: companion.map(|address| address.ip()),
+        }
     }
 }
 

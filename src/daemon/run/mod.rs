@@ -6,7 +6,6 @@ mod inputs;
 mod mode;
 mod service;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,11 +22,12 @@ use wslnet_protocol::ForwardSet;
 use self::changes::Changes;
 use self::mode::Mode;
 use self::service::{Signals, Watchdog};
+use crate::bridge::{self, BridgeStates, BridgeWants};
 use crate::config::{self, Config, ConfigFiles};
 use crate::containers::Containers;
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
-use crate::listeners::{UdpInterest, WakeUp};
+use crate::listeners::WakeUp;
 use crate::network::{NetworkView, Watcher};
 use crate::observe::{Observed, Observer};
 use crate::picture::{Inputs, Picture, Pushed};
@@ -76,11 +76,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         .and_then(|()| endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME)))
         .with_context(|| format!("cannot open the control endpoint in {}", places.run_dir.display()))?;
     let watcher = Watcher::open().await.context("cannot watch the network")?;
-    let observer = Observer::start(
-        config.source,
-        UdpInterest::default(),
-        WakeUp::Poll { every: POLL },
-    )?;
+    let observer = Observer::start(config.source, config.udp_interest(), WakeUp::Poll { every: POLL })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), key = %key.public(), config = %places.config.display(),
         "wslnetd starts"
@@ -98,6 +94,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     };
     let pusher = tokio::spawn(Pusher::new(identity, route_seen, wanted_seen, view, stop.clone()).run());
 
+    let (bridge_wants, bridges) = bridge::spawn(stop.clone());
+
     let mut daemon = Daemon {
         policy: Policy::new(&config),
         config,
@@ -112,6 +110,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         companion: companion_seen,
         route,
         wanted,
+        bridge_wants,
+        bridges,
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -155,6 +155,8 @@ struct Daemon {
     companion: watch::Receiver<CompanionView>,
     route: watch::Sender<Route>,
     wanted: watch::Sender<Option<ForwardSet>>,
+    bridge_wants: watch::Sender<BridgeWants>,
+    bridges: watch::Receiver<BridgeStates>,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -188,6 +190,7 @@ impl Daemon {
                 changed = self.observed.changed() => changed.context("the observer ended")?,
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
+                changed = self.bridges.changed() => changed.context("the task of the bridges ended")?,
                 Some(answer) = reloads.recv() => {
                     let refused = self.reload().err();
                     self.refresh(picture);
@@ -227,6 +230,7 @@ impl Daemon {
         self.observed.mark_unchanged();
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
+        self.bridges.mark_unchanged();
         self.look_for_flapping();
 
         let new = self.picture();
@@ -243,6 +247,9 @@ impl Daemon {
             }
             self.manager.ready();
         }
+        let bridges = new.bridge_wants();
+        self.bridge_wants
+            .send_if_modified(|before| replace(before, bridges));
         // After the set: a companion that is found now must not get an outdated one.
         let route = inputs::route(
             &self.config,
@@ -285,7 +292,7 @@ impl Daemon {
             policy: &self.policy,
             held: &self.held,
             containers: &Containers::default(),
-            bridges: &BTreeMap::new(),
+            bridges: &self.bridges.borrow(),
             distro: self.config.distro.as_deref(),
             own_pid: self.own_pid,
             companion: &self.companion.borrow(),
@@ -321,14 +328,11 @@ impl Daemon {
         } else {
             Mode::find_out_again(&config).map_err(|error| format!("{error}\n"))?
         };
-        let observer = if config.source == self.config.source {
+        let (source, udp) = (config.source, config.udp_interest());
+        let observer = if source == self.config.source && udp == self.config.udp_interest() {
             None
         } else {
-            let observer = Observer::start(
-                config.source,
-                UdpInterest::default(),
-                WakeUp::Poll { every: POLL },
-            );
+            let observer = Observer::start(source, udp, WakeUp::Poll { every: POLL });
             Some(observer.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?)
         };
 
