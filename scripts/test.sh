@@ -119,7 +119,7 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 
 step_e2e() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base
+    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base postgresql gdbserver
     e2e --skip systemd:: --skip sandbox:: --skip wine::
 }
 

@@ -34,6 +34,13 @@ impl Place {
         std::fs::write(&self.config, text).expect("write the config");
     }
 
+    /// Lays a drop-in file beside the config.
+    pub fn drop_in(&self, name: &str, text: &str) {
+        let folder = Path::new(&self.config).with_file_name("config.d");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(name), text).expect("write the drop-in file");
+    }
+
     /// The command line of a verb.
     pub fn line<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
         let flags: [&str; 6] = [
