@@ -89,7 +89,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(narrow, few_ports, exclude)| Change::Policy { narrow, few_ports, exclude }),
         1 => (0usize..4).prop_map(Change::Limit),
         3 => any::<u32>().prop_map(Change::Busy),
-        1 => prop::bool::weighted(0.3).prop_map(Change::AllBusy),
+        1 => prop::bool::weighted(0.15).prop_map(Change::AllBusy),
     ]
 }
 
