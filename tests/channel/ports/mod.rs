@@ -113,7 +113,7 @@ fn start(networks: &Networks) -> (KeyPair, Companion) {
     (debian, companion)
 }
 
-/// A session as the VM opens it. The companion needs a moment to see the networks.
+/// A session as the VM opens it.
 async fn open(networks: &Networks, companion: &Companion, key: &KeyPair) -> Session {
     let address = companion.address;
     let stream = networks.in_vm(|| TcpStream::connect(address).unwrap());
