@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! reach = "lan"                                       # the ceiling: "lan" or "host"
-//! ports = ["1024-65535"]                              # the ports that forwards may take; default: all
+//! ports = ["1024-65535"]                              # the ports, TCP and UDP, that forwards may take; default: all
 //! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there; `*` stands for any text
 //! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
@@ -161,12 +161,14 @@ fn check_listen(listen: &Spanned<SocketAddr>, table: &Table<'_>) {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use wslnet_protocol::Protocol;
 
     #[test]
     fn an_empty_file_is_the_default() {
         assert_eq!(read(""), Ok(Config::default()));
         assert_eq!(Config::default().policy.reach, Reach::Lan);
-        assert_eq!(Config::default().policy.refusal(1), None);
+        assert_eq!(Config::default().policy.refusal(Protocol::Tcp, 1), None);
+        assert_eq!(Config::default().policy.refusal(Protocol::Udp, 1), None);
         assert_eq!(Config::default().max_forwards, limits::FORWARDS);
     }
 
@@ -184,10 +186,12 @@ mod tests {
         .unwrap();
 
         assert_eq!(config.policy.reach, Reach::Host);
-        assert_eq!(
-            [443, 8050, 8100].map(|port| config.policy.refusal(port).is_none()),
-            [true, true, false]
-        );
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            assert_eq!(
+                [443, 8050, 8100].map(|port| config.policy.refusal(protocol, port).is_none()),
+                [true, true, false]
+            );
+        }
         assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
         assert_eq!(config.max_forwards, 4096);
         assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
@@ -272,7 +276,10 @@ mod tests {
     fn reserved_ports_cannot_be_named_open() {
         let config = read(r#"ports = ["445", "1-65535"]"#).unwrap();
 
-        assert!(matches!(config.policy.refusal(445), Some(Refusal::Reserved(_))));
+        assert!(matches!(
+            config.policy.refusal(Protocol::Tcp, 445),
+            Some(Refusal::Reserved(_))
+        ));
     }
 
     fn read(text: &str) -> Result<Config, Report> {

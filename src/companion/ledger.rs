@@ -274,6 +274,7 @@ impl Ledger {
             let (granted, over_limit) = distro.granted(self.terms.max_forwards);
             let claims = DistroClaims {
                 peer: distro.session.peer,
+                heard: distro.session.generation.is_some(),
                 granted,
                 over_limit,
                 revoked: &distro.set.revoked,

@@ -6,7 +6,8 @@
 //! ever open for two reasons. When nothing differs there is nothing to do.
 //!
 //! **Who owns a port.** Of those who claim a port of Windows the first one whose claim could be applied. A claim that
-//! policy refuses holds nothing, so it cannot keep others out.
+//! policy refuses holds nothing, so it cannot keep others out. A forward that would take another port than it wants (`auto`)
+//! looks for one before that: see [`assign`].
 //!
 //! **What becomes of connections** when a relay closes. They go on (`Drain`) if the listener merely went away: `nc -l`
 //! closes its listener and goes on talking. They are reset (`Cut`) if the listener lives but must no longer be reached
@@ -14,6 +15,8 @@
 
 mod actions;
 mod desired;
+mod means;
+mod places;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use wslnet_relay::Connections;
 
 pub use self::actions::actions;
 pub use self::desired::{desired, lan_addresses};
+pub use self::places::{Place, Places, Stage, assign};
 pub use self::statuses::statuses;
 use crate::config::Policy;
 use crate::host::Interface;
@@ -62,6 +66,8 @@ pub struct Relay {
     pub target: SocketAddr,
     /// Where to listen; empty while no network interface is fit for it.
     pub listen: BTreeSet<SocketAddr>,
+    /// The place that was found for it, if it would take another port than it wants.
+    pub place: Option<Place>,
 }
 
 /// What becomes of a forward.
@@ -109,8 +115,8 @@ pub struct Applied {
 pub struct Failure {
     /// In one sentence, with the address, for people.
     pub reason: String,
-    /// Whether somebody else holds the port.
-    pub conflict: bool,
+    /// If somebody else holds the port, or the system itself: who, in the words that follow "the port was".
+    pub conflict: Option<String>,
 }
 
 /// One thing to do. Each names a relay by its port, and all but `Open` expect that it is open.
@@ -163,6 +169,16 @@ pub enum Action {
         /// Where.
         address: SocketAddr,
     },
+}
+
+impl Outcome {
+    /// The port of Windows at which the forward is relayed, if it is.
+    pub fn relayed_at(&self) -> Option<Key> {
+        match self {
+            Self::Relayed(key) => Some(*key),
+            Self::Settled(_) => None,
+        }
+    }
 }
 
 impl Actual {

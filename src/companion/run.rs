@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
 use wslnet_console::output::{self, print_to_stderr};
+use wslnet_protocol::Protocol;
 
 use crate::api::{self, Connections};
 use crate::config::{Config, WatchedConfig};
@@ -164,7 +165,7 @@ async fn control_port(
                     bail!("cannot listen on {address}: {error}; the control port never listens on a wildcard")
                 }
                 Err(error) => {
-                    let owner = host::owner_of(address, Some(std::process::id()));
+                    let owner = host::owner_of(Protocol::Tcp, address, Some(std::process::id()));
                     let owner = owner
                         .and_then(|owner| owner.image)
                         .map(|image| format!(" (held by {image})"));

@@ -16,7 +16,7 @@ use crate::{Invalid, limits, name};
 pub enum Protocol {
     /// TCP.
     Tcp,
-    /// UDP.
+    /// UDP, with a flow for each client: its datagrams and the answers to them.
     Udp,
 }
 
@@ -118,8 +118,8 @@ pub struct Forward {
     pub bind: Bind,
     /// The wanted port on Windows, not 0.
     pub listen_port: u16,
-    /// Whether another port will do where somebody else holds the wanted one. Which one it became is in
-    /// [`ForwardStatus::listen`].
+    /// Whether another port will do where the wanted one cannot be had: it is the next that is free, and stays the same while
+    /// sets ask for this wanted port. Which one it became is in [`ForwardStatus::listen`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto: bool,
     /// How far it should go. Windows may narrow it, never widen it.
@@ -229,7 +229,7 @@ pub struct ForwardStatus {
     /// Why, and what to do; empty when there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Where Windows listens for it now.
+    /// Where Windows listens for it now; at another port than the wanted one only if the forward is `auto`.
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["192.168.1.20:8000"]))]
     pub listen: Vec<SocketAddr>,
@@ -352,6 +352,52 @@ mod tests {
             refused.to_string().contains("unknown field `target`"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_port_may_be_wanted_once_over_each_protocol() {
+        let over = |id, protocol| Forward {
+            protocol,
+            ..forward(id, 8000)
+        };
+        let both = ForwardSet {
+            forwards: vec![over(1, Protocol::Tcp), over(2, Protocol::Udp)],
+            revoked: vec![],
+        };
+        let twice = ForwardSet {
+            forwards: vec![over(1, Protocol::Udp), over(2, Protocol::Udp)],
+            revoked: vec![],
+        };
+
+        assert_eq!(both.validate(), Ok(()));
+        assert_eq!(twice.validate(), Err(Invalid::DuplicatePort(Protocol::Udp, 8000)));
+    }
+
+    /// What goes over the wire, written out: a change of it is a new version of the protocol.
+    #[test]
+    fn a_forward_looks_the_same_on_every_wire() {
+        let plain = r#"{"id":"0000000000000001","protocol":"tcp","port":8000,"bind":"wildcard","listen_port":8000,"reach":"lan"}"#;
+        let full = r#"{"id":"00000000000002a7","protocol":"udp","port":53,"bind":"address","listen_port":5300,"auto":true,"reach":"host","name":"dns","labels":["process=dnsmasq"]}"#;
+        let of_plain = Forward {
+            labels: vec![],
+            ..forward(1, 8000)
+        };
+        let of_full = Forward {
+            id: ForwardId(0x2a7),
+            protocol: Protocol::Udp,
+            port: 53,
+            bind: Bind::Address,
+            listen_port: 5300,
+            auto: true,
+            reach: Reach::Host,
+            name: Some("dns".into()),
+            labels: vec!["process=dnsmasq".into()],
+        };
+
+        for (text, forward) in [(plain, of_plain), (full, of_full)] {
+            assert_eq!(serde_json::to_string(&forward).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Forward>(text).unwrap(), forward);
+        }
     }
 
     #[test]

@@ -19,6 +19,13 @@
 //! dials the address from which the authenticated session comes, and nothing else. Every API of this kind that let the
 //! guest name a target became a vulnerability.
 //!
+//! **TCP and UDP alike.** A forward says which; the same number may be wanted once over each ([`Protocol`]). A UDP forward has a
+//! flow where a TCP one has a connection, and Windows itself reaches it at the VM's address only.
+//!
+//! **A wanted port is a wish.** Somebody else may have it. Then the forward is in [`ForwardState::Conflict`], or, if it says
+//! [`Forward::auto`], listens at another port: [`ForwardStatus::listen`] has the real one, [`ForwardStatus::reason`] says why.
+//! It keeps that port for as long as sets ask for the same wanted one, over restarts of the daemon too.
+//!
 //! | request | body | answer |
 //! |---|---|---|
 //! | `POST /v1/session` | [`OpenSession`] | [`SessionOpened`] |
@@ -44,7 +51,8 @@ pub use problem::{ErrorCode, Invalid, Problem};
 pub use session::{OpenSession, Renew, Renewed, SessionId, SessionOpened};
 
 /// The version of this protocol, sent as [`OpenSession::protocol`]. A companion refuses versions it does not speak
-/// with [`ErrorCode::UnsupportedVersion`].
+/// with [`ErrorCode::UnsupportedVersion`]. Version 2 brought [`Protocol::Udp`] and [`Forward::auto`], which a companion of
+/// version 1 would refuse as malformed.
 pub const VERSION: u32 = 2;
 
 /// The TCP port on which the companion listens unless it is told otherwise.

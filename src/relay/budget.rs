@@ -1,5 +1,5 @@
-//! What all forwards of a program share: how many connections there may be, which sockets are our own, and how often
-//! trouble is worth a warning. Counts only; it opens and closes nothing.
+//! What all forwards of a program share: how many connections and flows there may be, which sockets are our own, and how
+//! often trouble is worth a warning. Counts only; it opens and closes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,26 +9,44 @@ use tokio::sync::watch;
 
 use crate::outbound::Outbound;
 use crate::seldom::Seldom;
+use crate::udp::Own;
 
 /// Bounds on what clients can make a program hold (research/security.md, T41).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections that one forward may have at a time.
+    /// Connections that one TCP forward may have at a time.
     pub per_forward: usize,
-    /// Connections that all forwards together may have at a time.
+    /// Connections that all TCP forwards together may have at a time.
     pub total: usize,
     /// How long a dial may take, all its attempts together.
     pub dial_timeout: Duration,
+    /// Flows that one UDP forward may have at a time.
+    pub flows_per_forward: usize,
+    /// Flows that all UDP forwards together may have at a time. Where they are that many, a forward still makes room
+    /// among its own, but takes none from others.
+    pub flows_total: usize,
+    /// How long a flow that the service has answered may be silent in both directions.
+    pub flow_timeout: Duration,
+    /// The same for a flow that was never answered. Not longer than [`Limits::flow_timeout`].
+    pub unanswered_timeout: Duration,
 }
 
 impl Default for Limits {
     /// 1,024 connections for a forward, 8,192 in total. Five seconds for a dial, in which Linux sends its SYN at least
     /// three times (after 0, 1 and 3 s): a service whose queue is full for a moment drops the first.
+    ///
+    /// 1,024 flows for a forward, 4,096 in total: each holds one of the 16,384 ports that Windows deals out for UDP to
+    /// all its programs. A flow ends after a minute of silence, and after ten seconds if it was never answered: nobody
+    /// may have sent from its client's address at all.
     fn default() -> Self {
         Self {
             per_forward: 1024,
             total: 8192,
             dial_timeout: Duration::from_secs(5),
+            flows_per_forward: 1024,
+            flows_total: 4096,
+            flow_timeout: Duration::from_secs(60),
+            unanswered_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -37,10 +55,14 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
-    connections: AtomicUsize,
+    connections: Arc<Pool>,
+    flows: Arc<Pool>,
     outbound: Arc<Outbound>,
+    own: Arc<Own>,
     accept_trouble: Mutex<Seldom>,
     limit_trouble: Mutex<Seldom>,
+    receive_trouble: Mutex<Seldom>,
+    flow_limit_trouble: Mutex<Seldom>,
 }
 
 impl Budget {
@@ -49,10 +71,14 @@ impl Budget {
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
-            connections: AtomicUsize::new(0),
+            connections: Pool::new(limits.per_forward, limits.total),
+            flows: Pool::new(limits.flows_per_forward, limits.flows_total),
             outbound: Arc::default(),
+            own: Arc::default(),
             accept_trouble: Mutex::default(),
             limit_trouble: Mutex::default(),
+            receive_trouble: Mutex::default(),
+            flow_limit_trouble: Mutex::default(),
         })
     }
 
@@ -62,15 +88,36 @@ impl Budget {
         self.limits
     }
 
-    /// Live connections of all forwards, also of those that were closed and drain.
+    /// Live connections of all TCP forwards, also of those that were closed and drain.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Acquire)
+        self.connections.taken()
     }
 
-    /// The sockets that this program has dialled out with.
+    /// Live flows of all UDP forwards.
+    #[must_use]
+    pub fn flows(&self) -> usize {
+        self.flows.taken()
+    }
+
+    /// The right to one connection of the forward whose live connections `live` counts.
+    pub(crate) fn connection_slot(&self, live: &Arc<watch::Sender<usize>>) -> Option<Slot> {
+        Slot::take(&self.connections, live)
+    }
+
+    /// The right to one flow of the forward whose live flows `live` counts.
+    pub(crate) fn flow_slot(&self, live: &Arc<watch::Sender<usize>>) -> Option<Slot> {
+        Slot::take(&self.flows, live)
+    }
+
+    /// The TCP sockets that this program has dialled out with.
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.outbound
+    }
+
+    /// The UDP addresses between which this program itself carries datagrams.
+    pub(crate) fn own(&self) -> &Arc<Own> {
+        &self.own
     }
 
     /// Whether failing accepts deserve a warning, rather than one more line for the patient.
@@ -82,6 +129,16 @@ impl Budget {
     pub(crate) fn warn_of_limit(&self) -> bool {
         is_due(&self.limit_trouble)
     }
+
+    /// The same for datagrams that cannot be received.
+    pub(crate) fn warn_of_receive(&self) -> bool {
+        is_due(&self.receive_trouble)
+    }
+
+    /// The same for flows that a limit does not allow.
+    pub(crate) fn warn_of_flow_limit(&self) -> bool {
+        is_due(&self.flow_limit_trouble)
+    }
 }
 
 fn is_due(seldom: &Mutex<Seldom>) -> bool {
@@ -91,28 +148,46 @@ fn is_due(seldom: &Mutex<Seldom>) -> bool {
         .is_due(Instant::now())
 }
 
-/// The right to one connection; given back when dropped, however its connection ended.
+/// What there may be of one kind, connections or flows, and how many are taken of it by all forwards together.
+#[derive(Debug)]
+struct Pool {
+    per_forward: usize,
+    total: usize,
+    taken: AtomicUsize,
+}
+
+impl Pool {
+    fn new(per_forward: usize, total: usize) -> Arc<Self> {
+        Arc::new(Self {
+            per_forward,
+            total,
+            taken: AtomicUsize::new(0),
+        })
+    }
+
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+}
+
+/// The right to one connection or flow; given back when dropped, however that ended.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    budget: Arc<Budget>,
+    pool: Arc<Pool>,
     live: Arc<watch::Sender<usize>>,
 }
 
 impl Slot {
-    /// Takes a slot of the budget and of the forward whose live connections `live` counts, or none of both.
-    pub(crate) fn take(budget: &Arc<Budget>, live: &Arc<watch::Sender<usize>>) -> Option<Self> {
-        let Limits {
-            per_forward, total, ..
-        } = budget.limits;
+    /// Takes a slot of the pool and of the forward whose share of it `live` counts, or none of both.
+    fn take(pool: &Arc<Pool>, live: &Arc<watch::Sender<usize>>) -> Option<Self> {
         let take_one = |taken: usize, limit: usize| (taken < limit).then_some(taken + 1);
 
-        budget
-            .connections
+        pool.taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                take_one(taken, total)
+                take_one(taken, pool.total)
             })
             .ok()?;
-        let taken = live.send_if_modified(|taken| match take_one(*taken, per_forward) {
+        let taken = live.send_if_modified(|taken| match take_one(*taken, pool.per_forward) {
             Some(more) => {
                 *taken = more;
                 true
@@ -120,11 +195,11 @@ impl Slot {
             None => false,
         });
         if !taken {
-            budget.connections.fetch_sub(1, Ordering::AcqRel);
+            pool.taken.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
         Some(Self {
-            budget: Arc::clone(budget),
+            pool: Arc::clone(pool),
             live: Arc::clone(live),
         })
     }
@@ -132,7 +207,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.budget.connections.fetch_sub(1, Ordering::AcqRel);
+        self.pool.taken.fetch_sub(1, Ordering::AcqRel);
         self.live.send_modify(|live| *live -= 1);
     }
 }
@@ -152,17 +227,36 @@ mod tests {
         });
         let (one, other) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
 
-        let first = Slot::take(&budget, &one).unwrap();
-        let _second = Slot::take(&budget, &one).unwrap();
-        assert!(Slot::take(&budget, &one).is_none(), "the forward's own limit");
+        let first = budget.connection_slot(&one).unwrap();
+        let _second = budget.connection_slot(&one).unwrap();
+        assert!(budget.connection_slot(&one).is_none(), "the forward's own limit");
         assert_eq!(budget.connections(), 2, "a refused slot takes nothing");
 
-        let _third = Slot::take(&budget, &other).unwrap();
-        assert!(Slot::take(&budget, &other).is_none(), "the total");
+        let _third = budget.connection_slot(&other).unwrap();
+        assert!(budget.connection_slot(&other).is_none(), "the total");
         assert_eq!(*other.borrow(), 1);
 
         drop(first);
         assert_eq!((budget.connections(), *one.borrow()), (2, 1));
-        assert!(Slot::take(&budget, &other).is_some());
+        assert!(budget.connection_slot(&other).is_some());
+    }
+
+    #[test]
+    fn flows_and_connections_take_nothing_from_each_other() {
+        let budget = Budget::new(Limits {
+            per_forward: 1,
+            flows_per_forward: 1,
+            flows_total: 1,
+            ..Limits::default()
+        });
+        let (connections, flows) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
+
+        let _connection = budget.connection_slot(&connections).unwrap();
+        let flow = budget.flow_slot(&flows).unwrap();
+
+        assert!(budget.flow_slot(&Arc::new(watch::Sender::new(0))).is_none());
+        assert_eq!((budget.connections(), budget.flows()), (1, 1));
+        drop(flow);
+        assert_eq!((budget.connections(), budget.flows()), (1, 0));
     }
 }

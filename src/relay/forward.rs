@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::{Budget, Slot};
+use crate::budget::Budget;
 use crate::connection;
 use crate::entrance::Entrance;
 use crate::gate::Gate;
@@ -17,6 +17,9 @@ use crate::options;
 use crate::pump::Traffic;
 
 /// What a forward has done since it was made.
+///
+/// A UDP forward has flows for connections. It knows no clients before they have one, so what it refuses are datagrams,
+/// and a client that tries again and again counts each time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections that are live now.
@@ -29,7 +32,7 @@ pub struct Counters {
     pub refused_loops: u64,
     /// Clients that the [`Gate`] did not admit.
     pub refused_clients: u64,
-    /// Clients whose service refused, did not answer in time or may not be dialled.
+    /// Clients whose service refused, did not answer in time or may not be dialled. Silence is no failure in UDP.
     pub dial_failures: u64,
     /// Bytes carried from clients to the service: those handed to the service's socket.
     pub bytes_in: u64,
@@ -54,6 +57,23 @@ pub(crate) struct Tally {
     pub(crate) refused_loops: AtomicU64,
     pub(crate) refused_clients: AtomicU64,
     pub(crate) dial_failures: AtomicU64,
+}
+
+impl Tally {
+    /// Everything that is counted of a forward with `connections` live connections.
+    pub(crate) fn counters(&self, connections: usize, traffic: &Traffic) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            connections,
+            accepted: read(&self.accepted),
+            refused_by_limit: read(&self.refused_by_limit),
+            refused_loops: read(&self.refused_loops),
+            refused_clients: read(&self.refused_clients),
+            dial_failures: read(&self.dial_failures),
+            bytes_in: read(&traffic.inward),
+            bytes_out: read(&traffic.outward),
+        }
+    }
 }
 
 /// Where new connections go, and what ends those that went there.
@@ -136,7 +156,7 @@ impl Forward {
             tracing::debug!(%peer, target = %self.target(), reason, "a client may not come in; reset");
             return;
         }
-        let Some(slot) = Slot::take(&self.budget, &self.live) else {
+        let Some(slot) = self.budget.connection_slot(&self.live) else {
             self.tally.refused_by_limit.fetch_add(1, Ordering::Relaxed);
             self.report_limit(peer);
             return;
@@ -155,17 +175,7 @@ impl Forward {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            connections: *self.live.borrow(),
-            accepted: read(&self.tally.accepted),
-            refused_by_limit: read(&self.tally.refused_by_limit),
-            refused_loops: read(&self.tally.refused_loops),
-            refused_clients: read(&self.tally.refused_clients),
-            dial_failures: read(&self.tally.dial_failures),
-            bytes_in: read(&self.traffic.inward),
-            bytes_out: read(&self.traffic.outward),
-        }
+        self.tally.counters(*self.live.borrow(), &self.traffic)
     }
 
     fn report_limit(&self, peer: SocketAddr) {
@@ -183,7 +193,7 @@ impl Forward {
 }
 
 /// An IPv4 address in its plain form, and every other as it is, with its scope.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         IpAddr::V6(_) => address,

@@ -15,7 +15,7 @@ use crate::entrance::Entrance;
 use crate::forward::{Counters, Forward};
 use crate::gate::Gate;
 
-/// What becomes of live connections when their listener or their forward ends.
+/// What becomes of live connections when their listener or their forward ends. UDP flows always end with their listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
     /// They go on until they end by themselves, and count in the [`Budget`] until then.
@@ -39,6 +39,9 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// Answers of a wildcard socket may leave from another address than the client wrote to. UDP only.
+    #[error("a UDP listener needs an address of its own; {0} is none")]
+    Wildcard(SocketAddr),
     /// The forward has another listener at the same address.
     #[error("the forward already listens at {0}")]
     Duplicate(SocketAddr),

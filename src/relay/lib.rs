@@ -1,11 +1,15 @@
-//! The TCP relay: sockets in, bytes across, counters out; the same code on Linux and on Windows.
+//! The relay for TCP and UDP: sockets in, bytes across, counters out; the same code on Linux and on Windows.
 //!
-//! A [`Forwarder`] carries one forward. It is handed listening sockets, dials its target once for each client and
+//! A [`Forwarder`] carries one TCP forward. It is handed listening sockets, dials its target once for each client and
 //! passes on what either side says, also how it says goodbye: an end of stream stays an end of stream, a reset stays
 //! a reset, and whatever keeps a client from its service ends in a reset too, never in an empty answer.
 //!
-//! It is not here to decide anything. It never binds a socket, knows no policy and no protocol above TCP; who may come
-//! in and what may be dialled is the [`Gate`]'s to say, how many connections there may be is the [`Budget`]'s.
+//! A [`UdpForwarder`] carries one UDP forward, with the same manners as far as datagrams have any: a flow for each
+//! client, with a socket of its own towards the target, and answers for nobody but those who asked.
+//!
+//! They are not here to decide anything. They never bind a listening socket, know no policy and no protocol above TCP
+//! and UDP; who may come in and what may be dialled is the [`Gate`]'s to say, how much there may be at a time is the
+//! [`Budget`]'s.
 
 mod accept;
 mod budget;
@@ -19,8 +23,12 @@ mod options;
 mod outbound;
 mod pump;
 mod seldom;
+mod udp;
+#[cfg(windows)]
+mod winsock;
 
 pub use budget::{Budget, Limits};
 pub use forward::Counters;
 pub use forwarder::{Connections, Forwarder, ListenError};
 pub use gate::Gate;
+pub use udp::UdpForwarder;

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An address and a port, without the flow and scope of IPv6, and with IPv4 in its plain form: a dual-stack listener
 /// names IPv4 clients `::ffff:a.b.c.d`.
-type Place = (IpAddr, u16);
+pub(crate) type Place = (IpAddr, u16);
 
-fn place(address: SocketAddr) -> Place {
+pub(crate) fn place(address: SocketAddr) -> Place {
     (address.ip().to_canonical(), address.port())
 }
 

@@ -1,5 +1,6 @@
 //! Executes what the plan says, and knows what is open. As little as possible is decided here.
 
+mod forwarder;
 mod gate;
 mod relays;
 

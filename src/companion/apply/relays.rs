@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wslnet_console::output::chain;
-use wslnet_protocol::ForwardId;
-use wslnet_relay::{Budget, Connections, Counters, Forwarder, Gate, Limits};
+use wslnet_protocol::{ForwardId, Protocol};
+use wslnet_relay::{Budget, Connections, Counters, Gate, Limits};
 
+use super::forwarder::{Forwarder, NotListening};
 use crate::host::{self, Awake, BindError, BindRound, PortHolder};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual, Applied, Failure};
@@ -29,7 +30,7 @@ pub struct Relays {
     actual: Actual,
     draining: Vec<Draining>,
     /// When the owner of an address was last looked up.
-    asked: BTreeMap<SocketAddr, Awake>,
+    asked: BTreeMap<(Protocol, SocketAddr), Awake>,
 }
 
 /// One round of actions: what is read or counted once for all of them.
@@ -145,11 +146,16 @@ impl Relays {
         else {
             return;
         };
-        round.tell(|| tracing::info!(port = key.port, distro = %applied.distro, "closed"));
+        // One that listened nowhere closes nothing: a search for a free port passes many by.
+        if !applied.listening.is_empty() {
+            round.tell(|| {
+                tracing::info!(protocol = %key.protocol, port = key.port, distro = %applied.distro, "closed");
+            });
+        }
         match connections {
             Connections::Cut => forwarder.close(Connections::Cut).await,
             Connections::Drain => {
-                for address in forwarder.listening().collect::<Vec<_>>() {
+                for address in forwarder.listening() {
                     forwarder.unlisten(address, Connections::Drain).await;
                 }
                 self.draining.push(Draining {
@@ -162,7 +168,7 @@ impl Relays {
     }
 
     fn open(&mut self, key: Key, distro: String, id: ForwardId, target: SocketAddr) {
-        let forwarder = Forwarder::new(target, self.gate.clone(), self.budget.clone());
+        let forwarder = Forwarder::new(key.protocol, target, self.gate.clone(), self.budget.clone());
         let applied = Applied {
             distro,
             id,
@@ -184,7 +190,8 @@ impl Relays {
         if let (Some(forwarder), Some(applied)) =
             (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
         {
-            tracing::info!(port = key.port, distro = %applied.distro, %target, "the guest's address changed");
+            let Key { protocol, port } = key;
+            tracing::info!(%protocol, port, distro = %applied.distro, %target, "the guest's address changed");
             forwarder.retarget(target);
             applied.target = target;
         }
@@ -206,32 +213,28 @@ impl Relays {
         else {
             return;
         };
-        let listener = match round.binds.bind_exclusive(address) {
-            Ok(listener) => listener,
-            Err(error) => {
-                let before = applied.failed.remove(&address);
-                let failure = explain(address, &error, before, &mut self.asked, round);
-                applied.failed.insert(address, failure);
-                return;
-            }
-        };
-        match forwarder.listen(listener) {
-            Ok(_) => {
-                round.tell(
-                    || tracing::info!(%address, distro = %applied.distro, target = %applied.target, "opened"),
-                );
+        match forwarder.listen(address, &mut round.binds) {
+            Ok(()) => {
+                round.tell(|| {
+                    tracing::info!(
+                        protocol = %key.protocol, %address, distro = %applied.distro, target = %applied.target,
+                        "opened"
+                    );
+                });
                 applied.failed.remove(&address);
                 applied.listening.insert(address);
             }
-            Err(error) => {
-                let reason = format!("{address}: {}", chain(&error));
-                applied.failed.insert(
-                    address,
-                    Failure {
-                        reason,
-                        conflict: false,
-                    },
-                );
+            Err(NotListening::Bind(error)) => {
+                let before = applied.failed.remove(&address);
+                let failure = explain((key.protocol, address), &error, before, &mut self.asked, round);
+                applied.failed.insert(address, failure);
+            }
+            Err(NotListening::Relay(error)) => {
+                let failure = Failure {
+                    reason: format!("{address}: {}", chain(&error)),
+                    conflict: None,
+                };
+                applied.failed.insert(address, failure);
             }
         }
     }
@@ -240,32 +243,45 @@ impl Relays {
 /// Says why an address could not be opened. The search for the owner is costly, so what was found counts for a while, and
 /// a round finds a few only: the next round, a moment later, finds the next ones.
 fn explain(
-    address: SocketAddr,
+    place: (Protocol, SocketAddr),
     error: &BindError,
     before: Option<Failure>,
-    asked: &mut BTreeMap<SocketAddr, Awake>,
+    asked: &mut BTreeMap<(Protocol, SocketAddr), Awake>,
     round: &mut Round,
 ) -> Failure {
-    let conflict = matches!(error, BindError::InUse | BindError::Refused);
+    let is_conflict = match error {
+        BindError::InUse | BindError::Refused => true,
+        BindError::AddressGone | BindError::NotConcrete(_) | BindError::Other(_) => false,
+    };
     let known = asked
-        .get(&address)
+        .get(&place)
         .is_some_and(|asked| round.now.saturating_since(*asked) < OWNER_TIME);
-    if let Some(before) = before.filter(|before| conflict && before.conflict && (known || round.lookups == 0))
-    {
+    let counts = |before: &Failure| is_conflict && before.conflict.is_some() && (known || round.lookups == 0);
+    if let Some(before) = before.filter(counts) {
         return before;
     }
+    let (protocol, address) = place;
     let mut owner = None;
-    if conflict && round.lookups > 0 {
+    if is_conflict && round.lookups > 0 {
         round.lookups -= 1;
         asked.retain(|_, asked| round.now.saturating_since(*asked) < OWNER_TIME);
-        asked.insert(address, round.now);
-        owner = host::owner_of(address, Some(std::process::id()));
+        asked.insert(place, round.now);
+        owner = host::owner_of(protocol, address, Some(std::process::id()));
     }
-    let reason = match owner {
-        Some(owner) => format!("{address} is held by {}; {}", describe(&owner), chain(error)),
+    let holder = owner.as_ref().map(describe);
+    let reason = match &holder {
+        Some(holder) => format!("{address} is held by {holder}; {}", chain(error)),
         None => format!("{address}: {}", chain(error)),
     };
-    tracing::debug!(%address, reason, "could not be opened");
+    let conflict = is_conflict.then(|| match (holder, error) {
+        (Some(holder), _) => format!("taken by {holder}"),
+        (None, BindError::Refused) => "refused by the system".to_owned(),
+        (
+            None,
+            BindError::InUse | BindError::AddressGone | BindError::NotConcrete(_) | BindError::Other(_),
+        ) => "taken by another program".to_owned(),
+    });
+    tracing::debug!(%protocol, %address, reason, "could not be opened");
     Failure { reason, conflict }
 }
 

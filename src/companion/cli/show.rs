@@ -20,10 +20,7 @@ pub(super) fn status(status: &StatusReport) -> String {
     line("backend", format!("{}, reach {}", status.backend, status.reach));
     line("addresses", join(&status.addresses));
     line("keys", format!("{} trusted", status.trusted));
-    line(
-        "forwards",
-        format!("{} active, {} not", status.active, status.inactive),
-    );
+    line("forwards", forwards(status));
     for distro in &status.distros {
         let link = if distro.connected {
             "connected"
@@ -47,6 +44,23 @@ pub(super) fn status(status: &StatusReport) -> String {
         line("config", format!("a changed file was not taken over:\n{error}"));
     }
     text
+}
+
+/// How many forwards there are, and of which kinds that people ask about.
+fn forwards(status: &StatusReport) -> String {
+    let kinds: Vec<String> = [
+        (status.udp, "over UDP"),
+        (status.moved, "at another port than wanted"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, kind)| format!("{count} {kind}"))
+    .collect();
+    let kinds = match kinds.as_slice() {
+        [] => String::new(),
+        kinds => format!(" ({})", kinds.join(", ")),
+    };
+    format!("{} active{kinds}, {} not", status.active, status.inactive)
 }
 
 /// The forwards, a row each.
@@ -77,7 +91,7 @@ pub(super) fn list(list: &[ForwardReport]) -> Table {
         table.row([
             row.distro.clone(),
             row.protocol.to_string(),
-            row.port.to_string(),
+            port(row),
             join(&row.listen),
             row.target.to_string(),
             row.state.to_string(),
@@ -90,9 +104,104 @@ pub(super) fn list(list: &[ForwardReport]) -> Table {
     table
 }
 
+/// The port of Windows, and where it came from if the forward wanted another one.
+fn port(row: &ForwardReport) -> String {
+    if row.port == row.wanted {
+        row.port.to_string()
+    } else {
+        format!("{}->{}", row.wanted, row.port)
+    }
+}
+
 fn join(list: &[impl ToString]) -> String {
     if list.is_empty() {
         return "-".to_owned();
     }
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::net::SocketAddr;
+
+    use wslnet_protocol::{Protocol, Reach};
+
+    use super::*;
+
+    #[test]
+    fn a_row_shows_the_protocol_and_where_a_forward_moved() {
+        let rows = [
+            row(
+                Protocol::Udp,
+                8000,
+                8001,
+                "port 8000 was taken by x.exe (pid 7); listens at 8001 instead",
+            ),
+            row(Protocol::Tcp, 9000, 9000, ""),
+        ];
+
+        let text = list(&rows).render(None);
+
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(lines[0][..4], ["DISTRO", "PROTO", "PORT", "LISTENS"]);
+        assert_eq!(
+            lines[1][..4],
+            ["debian", "udp", "8000->8001", "192.168.1.20:8001"]
+        );
+        assert!(text.contains("listens at 8001 instead"), "{text}");
+        assert_eq!(lines[2][..4], ["debian", "tcp", "9000", "192.168.1.20:9000"]);
+    }
+
+    #[test]
+    fn the_status_counts_what_is_special_only_where_there_is_some() {
+        let of = |udp, moved| {
+            let status = StatusReport {
+                version: "0.1.0".into(),
+                control: "172.20.0.1:9756".parse().unwrap(),
+                backend: "relay".into(),
+                reach: Reach::Lan,
+                addresses: vec![],
+                trusted: 1,
+                distros: vec![],
+                active: 3,
+                udp,
+                moved,
+                inactive: 1,
+                config_error: None,
+            };
+            forwards(&status)
+        };
+
+        assert_eq!(of(0, 0), "3 active, 1 not");
+        assert_eq!(of(0, 1), "3 active (1 at another port than wanted), 1 not");
+        assert_eq!(
+            of(2, 1),
+            "3 active (2 over UDP, 1 at another port than wanted), 1 not"
+        );
+    }
+
+    fn row(protocol: Protocol, wanted: u16, port: u16, reason: &str) -> ForwardReport {
+        ForwardReport {
+            distro: "debian".into(),
+            protocol,
+            port,
+            wanted,
+            listen: vec![SocketAddr::from(([192, 168, 1, 20], port))],
+            target: SocketAddr::from(([172, 20, 0, 2], wanted)),
+            state: ForwardState::Active,
+            reason: reason.into(),
+            reach: Reach::Lan,
+            name: None,
+            labels: vec![],
+            connections: 0,
+            refused: 0,
+            dial_failures: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
 }

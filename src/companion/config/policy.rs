@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use wslnet_protocol::Reach;
+use wslnet_protocol::{Protocol, Reach};
 
 use super::reserved;
 
@@ -13,7 +13,7 @@ use super::reserved;
 pub struct Policy {
     /// The farthest that any forward may go.
     pub reach: Reach,
-    /// The ports of Windows that forwards may take. The reserved ones are refused even if they are in here.
+    /// The ports of Windows that forwards may take, TCP and UDP alike. The reserved ones are refused even if they are in here.
     pub ports: Vec<PortRange>,
     /// Interfaces on which nothing is opened.
     pub exclude_interfaces: Vec<NamePattern>,
@@ -61,8 +61,8 @@ impl Default for Policy {
 
 impl Policy {
     /// Why no forward may have this port of Windows; `None` if one may.
-    pub fn refusal(&self, port: u16) -> Option<Refusal> {
-        if let Some(what) = reserved::use_of(port) {
+    pub fn refusal(&self, protocol: Protocol, port: u16) -> Option<Refusal> {
+        if let Some(what) = reserved::use_of(protocol, port) {
             return Some(Refusal::Reserved(what));
         }
         let allowed = self.ports.iter().any(|range| range.0.contains(&port));
@@ -139,43 +139,52 @@ mod tests {
         53, 67, 68, 88, 123, 135, 137, 138, 139, 389, 445, 464, 500, 593, 636, 1900, 2179, 3268, 3269, 3389,
         4500, 5353, 5355, 5357, 5358, 5985, 5986, 7680, 47001,
     ];
+    /// And what is reserved over UDP besides.
+    const RESERVED_UDP: [u16; 7] = [546, 547, 1701, 2177, 3544, 3702, 5050];
 
     #[test]
     fn of_all_ports_exactly_the_reserved_ones_and_those_outside_the_list_are_refused() {
         let named = policy(&["1-1023", "3389", "8000-8099", "65535"]);
         let everything = Policy::default();
 
-        for port in 1..=u16::MAX {
-            let is_reserved = RESERVED.contains(&port);
+        for (protocol, port) in both().flat_map(|protocol| (1..=u16::MAX).map(move |port| (protocol, port))) {
+            let over_udp = protocol == Protocol::Udp && RESERVED_UDP.contains(&port);
+            let is_reserved = RESERVED.contains(&port) || over_udp;
             let is_named = port < 1024 || port == 3389 || (8000..8100).contains(&port) || port == 65535;
 
             assert_eq!(
-                matches!(everything.refusal(port), Some(Refusal::Reserved(_))),
+                matches!(everything.refusal(protocol, port), Some(Refusal::Reserved(_))),
                 is_reserved,
-                "{port}"
-            );
-            assert_eq!(everything.refusal(port).is_some(), is_reserved, "{port}");
-            assert_eq!(
-                matches!(named.refusal(port), Some(Refusal::Reserved(_))),
-                is_reserved,
-                "{port}"
+                "{protocol} {port}"
             );
             assert_eq!(
-                named.refusal(port) == Some(Refusal::NotAllowed),
+                everything.refusal(protocol, port).is_some(),
+                is_reserved,
+                "{protocol} {port}"
+            );
+            assert_eq!(
+                matches!(named.refusal(protocol, port), Some(Refusal::Reserved(_))),
+                is_reserved,
+                "{protocol} {port}"
+            );
+            assert_eq!(
+                named.refusal(protocol, port) == Some(Refusal::NotAllowed),
                 !is_reserved && !is_named,
-                "{port}"
+                "{protocol} {port}"
             );
         }
     }
 
     #[test]
     fn port_zero_is_never_allowed() {
-        assert_eq!(Policy::default().refusal(0), Some(Refusal::NotAllowed));
+        assert!(both().all(|protocol| Policy::default().refusal(protocol, 0) == Some(Refusal::NotAllowed)));
     }
 
     #[test]
     fn an_empty_list_allows_nothing() {
-        assert!((0..=u16::MAX).all(|port| policy(&[]).refusal(port).is_some()));
+        let nothing = policy(&[]);
+
+        assert!(both().all(|protocol| (0..=u16::MAX).all(|port| nothing.refusal(protocol, port).is_some())));
     }
 
     #[test]
@@ -233,6 +242,10 @@ mod tests {
             Some((b'*', rest)) => (0..=name.len()).any(|skip| slow(rest, &name[skip..])),
             Some((byte, rest)) => name.first() == Some(byte) && slow(rest, &name[1..]),
         }
+    }
+
+    fn both() -> impl Iterator<Item = Protocol> {
+        [Protocol::Tcp, Protocol::Udp].into_iter()
     }
 
     fn policy(ports: &[&str]) -> Policy {

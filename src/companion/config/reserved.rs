@@ -3,7 +3,10 @@
 
 use std::ops::RangeInclusive;
 
-/// Each with what Windows does there.
+use wslnet_protocol::Protocol;
+
+/// Each with what Windows does there, over TCP, UDP or both. Refused over either: a client that meets a stranger at one of
+/// these numbers rarely looks at the protocol first.
 const RESERVED: [(RangeInclusive<u16>, &str); 25] = [
     (53..=53, "DNS"),
     (67..=68, "DHCP"),
@@ -32,10 +35,27 @@ const RESERVED: [(RangeInclusive<u16>, &str); 25] = [
     (47001..=47001, "remote management (WinRM service)"),
 ];
 
+/// Those that Windows uses over UDP only, and that people like for services of their own over TCP. From Microsoft's "Service
+/// overview and network port requirements for Windows", the inbound rules that Windows' firewall brings along, and, for
+/// 5050, from what `CDPSvc` opens.
+const RESERVED_UDP: [(RangeInclusive<u16>, &str); 6] = [
+    (546..=547, "DHCP for IPv6"),
+    (1701..=1701, "VPNs (L2TP)"),
+    (2177..=2177, "media streaming (qWAVE)"),
+    (3544..=3544, "IPv6 tunnels (Teredo)"),
+    (3702..=3702, "device discovery (WSD)"),
+    (5050..=5050, "connected devices (CDP)"),
+];
+
 /// What Windows itself uses the port for; `None` if it leaves it to others.
-pub(super) fn use_of(port: u16) -> Option<&'static str> {
+pub(super) fn use_of(protocol: Protocol, port: u16) -> Option<&'static str> {
+    let of_protocol = match protocol {
+        Protocol::Tcp => &[][..],
+        Protocol::Udp => &RESERVED_UDP,
+    };
     RESERVED
         .iter()
+        .chain(of_protocol)
         .find(|(ports, _)| ports.contains(&port))
         .map(|(_, what)| *what)
 }

@@ -30,6 +30,7 @@ impl Work {
                 for distro in &gone {
                     tracing::info!(distro, "its key is no longer trusted: its forwards are withdrawn");
                     self.ledger.forget(distro);
+                    self.places.forget(distro);
                     self.parts.connections.close_distro(distro);
                 }
                 !gone.is_empty()

@@ -24,6 +24,10 @@ pub struct StatusReport {
     pub distros: Vec<DistroReport>,
     /// How many forwards are active.
     pub active: usize,
+    /// How many of the active ones are UDP.
+    pub udp: usize,
+    /// How many of the active ones are at another port than they want.
+    pub moved: usize,
     /// How many forwards are in another state.
     pub inactive: usize,
     /// Why a changed companion.toml or trusted.toml was not taken over.
@@ -52,8 +56,10 @@ pub struct ForwardReport {
     pub distro: String,
     /// The protocol.
     pub protocol: Protocol,
-    /// The port on Windows.
+    /// The port on Windows: the one that it has, or else the one that it wants.
     pub port: u16,
+    /// The port on Windows that the distro wants.
+    pub wanted: u16,
     /// Where Windows listens for it now.
     pub listen: Vec<SocketAddr>,
     /// What is dialled for it.
@@ -68,9 +74,9 @@ pub struct ForwardReport {
     pub name: Option<String>,
     /// The display labels that the distro sent.
     pub labels: Vec<String>,
-    /// Connections that live now.
+    /// Connections that live now; over UDP flows.
     pub connections: usize,
-    /// Clients that were turned away: over a limit, not from the local network, or a loop.
+    /// Clients that were turned away: over a limit, not from the local network, or a loop. Over UDP datagrams.
     pub refused: u64,
     /// Clients that could not be connected to the service.
     pub dial_failures: u64,

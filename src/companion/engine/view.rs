@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use wslnet_protocol::ForwardState;
+use wslnet_protocol::{ForwardState, Protocol};
 use wslnet_relay::Counters;
 
 use super::report::{DistroReport, ForwardReport, StatusReport};
@@ -11,12 +11,16 @@ use crate::ledger::Key;
 use crate::plan;
 
 impl Work {
-    pub(super) fn status(&self) -> StatusReport {
-        let states = self.told.values().flat_map(|told| &told.forwards);
-        let active = states
-            .clone()
-            .filter(|forward| forward.state == ForwardState::Active)
-            .count();
+    /// The state as a whole; `forwards` is what [`Self::list`] says of each.
+    pub(super) fn status(&self, forwards: &[ForwardReport]) -> StatusReport {
+        let active = |forward: &&ForwardReport| forward.state == ForwardState::Active;
+        let count = |is: fn(&ForwardReport) -> bool| {
+            forwards
+                .iter()
+                .filter(active)
+                .filter(|forward| is(forward))
+                .count()
+        };
         StatusReport {
             version: crate::VERSION.to_owned(),
             control: self.parts.control,
@@ -35,8 +39,10 @@ impl Work {
                     generation: session.generation,
                 })
                 .collect(),
-            active,
-            inactive: states.count() - active,
+            active: count(|_| true),
+            udp: count(|forward| forward.protocol == Protocol::Udp),
+            moved: count(|forward| forward.port != forward.wanted),
+            inactive: forwards.len() - count(|_| true),
             config_error: self.config_error.clone().or_else(|| self.trust_error.clone()),
         }
     }
@@ -48,8 +54,11 @@ impl Work {
             let Some(told) = self.told.get(*distro) else {
                 continue;
             };
-            for (forward, status) in claims.granted.iter().chain(claims.over_limit).zip(&told.forwards) {
-                let key = Key::of(forward);
+            let outcomes = self.desired.outcomes.get(*distro).into_iter().flatten();
+            let forwards = claims.granted.iter().chain(claims.over_limit);
+            for ((forward, status), (_, outcome)) in forwards.zip(&told.forwards).zip(outcomes) {
+                let wanted = Key::of(forward);
+                let key = outcome.relayed_at().unwrap_or(wanted);
                 let applied = self.relays.actual().relays.get(&key);
                 let ours =
                     applied.is_some_and(|applied| applied.distro == *distro && applied.id == forward.id);
@@ -57,11 +66,12 @@ impl Work {
                 rows.push(ForwardReport {
                     distro: (*distro).to_owned(),
                     protocol: forward.protocol,
-                    port: forward.listen_port,
+                    port: key.port,
+                    wanted: wanted.port,
                     listen: status.listen.clone(),
                     target: SocketAddr::new(claims.peer, forward.port),
                     state: status.state,
-                    reason: with_counters(&status.reason, &counters),
+                    reason: with_counters(&status.reason, forward.protocol, &counters),
                     reach: forward.reach,
                     name: forward.name.clone(),
                     labels: forward.labels.clone(),
@@ -73,31 +83,39 @@ impl Work {
                 });
             }
         }
-        rows.sort_by(|a, b| (a.port, &a.distro).cmp(&(b.port, &b.distro)));
+        rows.sort_by(|a, b| (a.port, a.protocol, &a.distro).cmp(&(b.port, b.protocol, &b.distro)));
         rows
     }
 }
 
 /// A forward's reason, and what happened to its clients that nobody else is told.
-fn with_counters(reason: &str, counters: &Counters) -> String {
-    let mut parts = Vec::new();
-    if !reason.is_empty() {
-        parts.push(reason.to_owned());
-    }
-    for (count, what) in [
+fn with_counters(reason: &str, protocol: Protocol, counters: &Counters) -> String {
+    // Who sends datagrams is known only once there is a flow for them.
+    let (who, limit, failed) = match protocol {
+        Protocol::Tcp => (
+            "clients",
+            "connections",
+            "clients not connected, as the service did not answer",
+        ),
+        Protocol::Udp => ("datagrams", "flows", "flows ended, as the service refused them"),
+    };
+    let counted = [
         (
             counters.refused_clients,
-            "from outside Windows' networks refused (`clients = \"any\"` in companion.toml admits them)",
+            format!(
+                "{who} from outside Windows' networks refused (`clients = \"any\"` in companion.toml admits them)"
+            ),
         ),
-        (counters.refused_by_limit, "refused at the limit of connections"),
         (
-            counters.dial_failures,
-            "not connected, as the service did not answer",
+            counters.refused_by_limit,
+            format!("{who} refused at the limit of {limit}"),
         ),
-    ] {
-        if count > 0 {
-            parts.push(format!("clients {what}: {count}"));
-        }
-    }
-    parts.join("; ")
+        (counters.dial_failures, failed.to_owned()),
+    ];
+    let counted = counted
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{what}: {count}"));
+    let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+    reason.into_iter().chain(counted).collect::<Vec<_>>().join("; ")
 }

@@ -18,11 +18,14 @@ use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
 use crate::ledger::{Ledger, Terms};
-use crate::plan::{self, Desired, Surroundings};
+use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
 /// How often leases, conflicts and changed files are looked at. A conflict is resolved within a second of its end.
 const TICK: Duration = Duration::from_millis(250);
+/// How many ports are tried at once for a forward that would take another one than it wants. The search goes on with the
+/// next tick, so that one distro's forwards do not keep the others waiting.
+const SEARCH: usize = 10;
 /// Commands that may wait before the control port has to.
 const QUEUE: usize = 64;
 
@@ -61,6 +64,7 @@ pub struct Work {
     pub(super) gate: Arc<ConnectionGate>,
     pub(super) relays: Relays,
     pub(super) interfaces: Vec<Interface>,
+    pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
     pub(super) config_error: Option<String>,
@@ -85,6 +89,7 @@ impl Work {
             gate,
             commands,
             interfaces: Vec::new(),
+            places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
             config_error: None,
@@ -185,7 +190,8 @@ impl Work {
             }
             Command::Lost { connection } => self.ledger.connection_lost(connection, host::awake()),
             Command::Report { answer } => {
-                if answer.send((self.status(), self.list())).is_err() {
+                let list = self.list();
+                if answer.send((self.status(&list), list)).is_err() {
                     tracing::debug!("a report was asked for by somebody who did not wait");
                 }
             }
@@ -217,16 +223,24 @@ impl Work {
     }
 
     async fn reconcile(&mut self, retry: bool) {
-        let claims = self.ledger.claims();
-        let surroundings = Surroundings {
-            interfaces: &self.interfaces,
-            control: self.parts.control,
-            policy: &self.parts.config.policy,
-        };
-        let desired = plan::desired(&claims, &surroundings);
-        let actions = plan::actions(&desired, self.relays.actual(), &claims, retry);
-        self.relays.apply(actions).await;
-        self.desired = desired;
+        for pass in 0..SEARCH {
+            let claims = self.ledger.claims();
+            let surroundings = Surroundings {
+                interfaces: &self.interfaces,
+                control: self.parts.control,
+                policy: &self.parts.config.policy,
+            };
+            let actual = self.relays.actual();
+            let places = plan::assign(&claims, &surroundings, actual, &self.places);
+            // What the former pass opened shows whether a forward has to look further for a port.
+            if pass > 0 && !places.search_on(&self.places) {
+                break;
+            }
+            let desired = plan::desired(&claims, &places, &surroundings);
+            let actions = plan::actions(&desired, actual, &claims, retry && pass == 0);
+            self.relays.apply(actions).await;
+            (self.places, self.desired) = (places, desired);
+        }
         self.tell();
         self.sweep();
     }

@@ -1,19 +1,21 @@
-//! The one way to open a TCP port: exclusively, and on one concrete address.
+//! The one way to open a port, TCP or UDP: exclusively, and on one concrete address.
 //!
 //! The rule "never a wildcard" is enforced here, at the last line, whatever the plan says: a wildcard would take
 //! Windows' own ports, and would stop WSL's localhost forwarding, which never tries a second time.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use wslnet_protocol::Protocol;
 
 use super::{PortHolder, interface, platform};
 
 /// Why a port could not be opened. The text names what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody listens there already, on this address or on a wildcard.
+    /// Somebody is there already, on this address or on a wildcard.
     #[error(
-        "the port is taken: stop the program that listens there, or let the service in the distro listen on another port"
+        "the port is taken: stop the program that has it, or let the service in the distro listen on another port"
     )]
     InUse,
     /// The system forbids it. Windows error 10013: the port lies in an excluded range, or a program of another user
@@ -27,7 +29,7 @@ pub enum BindError {
     #[error("{0} is not the address of one network interface: name a concrete address")]
     NotConcrete(IpAddr),
     /// Anything else, such as too many open sockets.
-    #[error("the listener could not be opened")]
+    #[error("the socket could not be opened")]
     Other(#[source] io::Error),
 }
 
@@ -44,10 +46,13 @@ impl From<io::Error> for BindError {
     }
 }
 
-/// A round of binds. Windows' listener table is read for the first of them and serves the others, so a round should
-/// be over quickly.
+/// A round of binds. Windows' table of sockets is read for the first of each protocol and serves the others, so a round
+/// should be over quickly.
 #[derive(Debug, Default)]
-pub struct BindRound(Option<Vec<PortHolder>>);
+pub struct BindRound {
+    tcp: Option<Vec<PortHolder>>,
+    udp: Option<Vec<PortHolder>>,
+}
 
 impl BindRound {
     /// Listens on one network address so that nobody else can listen there as well. The socket is non-blocking.
@@ -63,13 +68,30 @@ impl BindRound {
         self.bind(address)
     }
 
+    /// Binds a UDP socket to one network address so that nobody else can have it as well. The socket is non-blocking. The
+    /// rules are those of [`BindRound::bind_exclusive`]; in the way is whoever is bound to the port, for UDP knows no
+    /// listeners.
+    ///
+    /// # Errors
+    /// See [`BindError`]; loopback and wildcard addresses are refused without asking the system.
+    pub fn bind_exclusive_udp(&mut self, address: SocketAddr) -> Result<UdpSocket, BindError> {
+        check_network_address(address.ip())?;
+        let holders = table(&mut self.udp, Protocol::Udp)?;
+        Ok(platform::bind_udp(address, holders)?)
+    }
+
     fn bind(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
-        let listeners = match &mut self.0 {
-            Some(listeners) => listeners,
-            none => none.insert(platform::listeners_to_avoid()?),
-        };
+        let listeners = table(&mut self.tcp, Protocol::Tcp)?;
         Ok(platform::bind(address, listeners)?)
     }
+}
+
+/// The table of the round, read if it was not yet.
+fn table(known: &mut Option<Vec<PortHolder>>, protocol: Protocol) -> io::Result<&[PortHolder]> {
+    Ok(match known {
+        Some(holders) => holders,
+        none => none.insert(platform::holders_to_avoid(protocol)?),
+    })
 }
 
 /// As [`BindRound::bind_exclusive`], but loopback is allowed: for the companion's own control port, which lives on
@@ -123,13 +145,15 @@ mod tests {
             "fe80::1",
         ] {
             let address: IpAddr = address.parse().unwrap();
-            let error = BindRound::default()
-                .bind_exclusive(SocketAddr::new(address, 0))
-                .unwrap_err();
-            assert!(
-                matches!(error, BindError::NotConcrete(ip) if ip == address),
-                "{address}: {error:?}"
-            );
+            let wanted = SocketAddr::new(address, 0);
+            let tcp = BindRound::default().bind_exclusive(wanted).unwrap_err();
+            let udp = BindRound::default().bind_exclusive_udp(wanted).unwrap_err();
+            for error in [tcp, udp] {
+                assert!(
+                    matches!(error, BindError::NotConcrete(ip) if ip == address),
+                    "{address}: {error:?}"
+                );
+            }
         }
     }
 

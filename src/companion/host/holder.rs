@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// The most characters of a program's name that are kept.
 const IMAGE_LIMIT: usize = 64;
 
-/// A listening TCP socket of this machine and, as far as the system tells, its process.
+/// A listening TCP socket or a bound UDP socket of this machine and, as far as the system tells, its process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortHolder {
-    /// Where it listens. Wildcards stay wildcards; IPv4 in IPv6 clothes is shown as IPv4.
+    /// Where it is bound. Wildcards stay wildcards; IPv4 in IPv6 clothes is shown as IPv4.
     pub address: SocketAddr,
     /// The process. With several that share a socket, the one with the lowest id.
     pub pid: Option<u32>,
@@ -17,13 +17,13 @@ pub struct PortHolder {
 }
 
 impl PortHolder {
-    /// Whether this listener stands in the way of another one on `address`: see [`holder_of`].
+    /// Whether this socket stands in the way of another one on `address`: see [`holder_of`].
     pub fn is_in_the_way_of(&self, address: SocketAddr) -> bool {
         distance(self.address, address).is_some()
     }
 }
 
-/// The listener that is in the way of `address`: one on the same address, else one on the wildcard of its family, else,
+/// The socket that is in the way of `address`: one on the same address, else one on the wildcard of its family, else,
 /// for an IPv4 address, one on `[::]`, which may well serve IPv4 too (the tables do not tell).
 pub fn holder_of(holders: &[PortHolder], address: SocketAddr) -> Option<&PortHolder> {
     holders
@@ -33,7 +33,7 @@ pub fn holder_of(holders: &[PortHolder], address: SocketAddr) -> Option<&PortHol
         .map(|(_, holder)| holder)
 }
 
-/// How directly a listener is in the way: 0 is the address itself; `None` means not at all.
+/// How directly a socket is in the way: 0 is the address itself; `None` means not at all.
 fn distance(held: SocketAddr, wanted: SocketAddr) -> Option<u8> {
     if held.port() != wanted.port() {
         return None;

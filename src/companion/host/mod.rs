@@ -18,6 +18,8 @@ mod windows;
 use std::io;
 use std::net::SocketAddr;
 
+use wslnet_protocol::Protocol;
+
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(windows)]
@@ -49,16 +51,17 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
-/// Who already listens on this address and port, or on a wildcard that covers it: for the report of a conflict.
+/// Who already has this address and port, or a wildcard that covers it: for the report of a conflict. Over TCP that is who
+/// listens, over UDP who is bound at all, be it a client.
 ///
 /// `except` leaves out one process, usually `Some(std::process::id())`. The answer is a snapshot and best effort:
 /// `None` means that nobody was seen, not that a bind will succeed. On Linux this walks /proc, so call it
 /// when a bind has failed rather than before each one.
-pub fn owner_of(address: SocketAddr, except: Option<u32>) -> Option<PortHolder> {
-    let mut holders = match platform::holders(address.port()) {
+pub fn owner_of(protocol: Protocol, address: SocketAddr, except: Option<u32>) -> Option<PortHolder> {
+    let mut holders = match platform::holders(protocol, address.port()) {
         Ok(holders) => holders,
         Err(error) => {
-            tracing::debug!(%address, %error, "the listener table cannot be read");
+            tracing::debug!(%address, %error, "the table of sockets cannot be read");
             return None;
         }
     };
@@ -79,7 +82,7 @@ pub fn allow_many_sockets() {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
     #[test]
     fn loopback_is_found_and_marked() {
@@ -105,10 +108,10 @@ mod tests {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();
 
-        assert_eq!(owner_of(address, None).unwrap().address, address);
+        assert_eq!(owner_of(Protocol::Tcp, address, None).unwrap().address, address);
 
         drop(socket);
-        assert_eq!(owner_of(address, None), None);
+        assert_eq!(owner_of(Protocol::Tcp, address, None), None);
     }
 
     #[test]
@@ -116,8 +119,20 @@ mod tests {
         let socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
 
-        let owner = owner_of(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None).unwrap();
+        let owner = owner_of(Protocol::Tcp, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None).unwrap();
 
         assert_eq!(owner.address, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
+
+    #[test]
+    fn each_protocol_has_a_table_of_its_own() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+
+        assert_eq!(owner_of(Protocol::Udp, address, None).unwrap().address, address);
+        assert_eq!(owner_of(Protocol::Tcp, address, None), None);
+
+        drop(socket);
+        assert_eq!(owner_of(Protocol::Udp, address, None), None);
     }
 }

@@ -23,6 +23,11 @@ impl Key {
             port: forward.listen_port,
         }
     }
+
+    /// Another port of the same protocol.
+    pub fn at(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
 }
 
 impl fmt::Display for Key {
@@ -38,6 +43,16 @@ pub struct Claim<'a> {
     pub distro: &'a str,
     /// The forward with which it claims the port.
     pub forward: &'a Forward,
+    /// When it was made, as the ledger counts: the lowest number came first.
+    pub arrival: u64,
+}
+
+impl<'a> Claim<'a> {
+    /// Orders all claims, on whichever port: the lower one came first. Those that came together go by their distros and
+    /// ports.
+    pub fn rank(&self) -> (u64, &'a str, Key) {
+        (self.arrival, self.distro, Key::of(self.forward))
+    }
 }
 
 /// All that one distro wants.
@@ -45,6 +60,9 @@ pub struct Claim<'a> {
 pub struct DistroClaims<'a> {
     /// The address from which its newest session comes: the only one that may be dialled for it.
     pub peer: IpAddr,
+    /// Whether that session has sent a set. Before it has, what is here is what a former session of the same VM wanted, or
+    /// nothing, and does not mean that the distro gave anything up.
+    pub heard: bool,
     /// The forwards within the limit, in the order of the set. Each claims its port.
     pub granted: &'a [Forward],
     /// The rest of the set. These claim nothing.
@@ -68,27 +86,24 @@ impl<'a> Claims<'a> {
     pub(super) fn of(
         distros: impl Iterator<Item = (&'a str, DistroClaims<'a>, &'a BTreeMap<Key, u64>)>,
     ) -> Self {
-        let mut ranked: BTreeMap<Key, Vec<(u64, Claim<'a>)>> = BTreeMap::new();
         let mut claims = Self::default();
         for (distro, wanted, arrived) in distros {
             for forward in wanted.granted {
                 let key = Key::of(forward);
                 // A granted forward has always arrived; were it not so, it would come last rather than first.
                 let arrival = arrived.get(&key).copied().unwrap_or(u64::MAX);
-                ranked
-                    .entry(key)
-                    .or_default()
-                    .push((arrival, Claim { distro, forward }));
+                let claim = Claim {
+                    distro,
+                    forward,
+                    arrival,
+                };
+                claims.ports.entry(key).or_default().push(claim);
             }
             claims.distros.insert(distro, wanted);
         }
-        claims.ports = ranked
-            .into_iter()
-            .map(|(key, mut claims)| {
-                claims.sort_by_key(|(arrival, _)| *arrival);
-                (key, claims.into_iter().map(|(_, claim)| claim).collect())
-            })
-            .collect();
+        for claimants in claims.ports.values_mut() {
+            claimants.sort_by_key(Claim::rank);
+        }
         claims
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
 
-use super::{Actual, Applied, Desired, Outcome, Relay};
+use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage};
 
 /// The state of each forward of the distro, in the order of its set.
 pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<ForwardStatus> {
@@ -22,7 +22,11 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
                 .relays
                 .get(key)
                 .filter(|applied| relay.is_some_and(|relay| relay.is(applied)));
-            relayed(*id, relay, applied)
+            let status = relayed(*id, relay, applied);
+            match relay.and_then(|relay| relay.place.as_ref()) {
+                Some(place) => elsewhere(status, place),
+                None => status,
+            }
         }
     };
     outcomes.iter().map(status).collect()
@@ -44,7 +48,7 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
              `exclude-interfaces` in companion.toml",
         );
     }
-    let failures: Vec<_> = relay
+    let failures: Vec<&Failure> = relay
         .listen
         .iter()
         .filter_map(|address| applied.failed.get(address))
@@ -55,7 +59,7 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
     let listen: Vec<_> = applied.listening.intersection(&relay.listen).copied().collect();
     let state = if !listen.is_empty() {
         ForwardState::Active
-    } else if failures.iter().any(|failure| failure.conflict) {
+    } else if failures.iter().any(|failure| failure.conflict.is_some()) {
         ForwardState::Conflict
     } else {
         ForwardState::Pending
@@ -68,5 +72,52 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
         state,
         reason,
         listen,
+    }
+}
+
+/// Says what the search for another port means for the state.
+fn elsewhere(status: ForwardStatus, place: &Place) -> ForwardStatus {
+    let Place {
+        port,
+        wanted,
+        why,
+        stage,
+    } = place;
+    let why = why.as_deref().unwrap_or("the port was taken");
+    let (state, reason) = match (status.state, stage) {
+        (ForwardState::Conflict, Stage::Tried) => (
+            ForwardState::Pending,
+            format!("{}; another port is being looked for", status.reason),
+        ),
+        // The same text for each port that is tried: a state that changes all the time tells nothing.
+        (ForwardState::Conflict, Stage::TriedAgain) => (
+            ForwardState::Conflict,
+            format!(
+                "{why}, and none of the ports after it could be had: stop what has it, or let the service in the distro \
+                 listen on another port"
+            ),
+        ),
+        (state, _) if port == wanted => (state, status.reason),
+        (ForwardState::Active, _) => (
+            ForwardState::Active,
+            and(&format!("{why}; listens at {port} instead"), &status.reason),
+        ),
+        (state, _) => (
+            state,
+            and(&format!("{why}; it has port {port} instead"), &status.reason),
+        ),
+    };
+    ForwardStatus {
+        state,
+        reason,
+        ..status
+    }
+}
+
+fn and(first: &str, second: &str) -> String {
+    if second.is_empty() {
+        first.to_owned()
+    } else {
+        format!("{first}; {second}")
     }
 }

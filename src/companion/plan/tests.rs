@@ -2,14 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
+mod elsewhere;
 mod model;
 
 use std::net::IpAddr;
 
-use wslnet_protocol::{Bind, Forward, Reach};
+use wslnet_protocol::{Bind, Forward, Protocol, Reach};
 
-use self::bench::{Bench, forward, interface, key, lan, listens};
+use self::bench::{Bench, auto, forward, interface, key, lan, listens, udp};
 use super::*;
+use crate::ledger::Claim;
 
 #[test]
 fn a_forward_listens_on_each_network_but_the_vms_and_dials_the_vm() {
@@ -162,6 +164,75 @@ fn reach_host_needs_no_relay() {
     bench.expect("a", 2, ForwardState::Active, "172.20.0.2:8001");
     bench.expect("a", 3, ForwardState::Denied, "listen on port 9000");
     assert!(!bench.status("a", 1).reason.contains("companion.toml"));
+}
+
+#[test]
+fn tcp_and_udp_ports_of_one_number_are_two() {
+    let mut bench = Bench::new();
+    bench.put("a", &[forward(1, 8000)], &[]);
+    bench.put("b", &[udp(2, 8000)], &[]);
+
+    bench.settle(false);
+
+    bench.expect("a", 1, ForwardState::Active, "");
+    bench.expect("b", 2, ForwardState::Active, "");
+    let of_udp = Key {
+        protocol: Protocol::Udp,
+        port: 8000,
+    };
+    assert_eq!(bench.actual.relays[&of_udp].distro, "b");
+    assert_eq!(bench.actual.relays[&of_udp].target, address("172.20.0.2:8000"));
+}
+
+#[test]
+fn windows_itself_reaches_udp_at_the_vm_and_not_at_localhost() {
+    let mut bench = Bench::new();
+    let host = |forward| Forward {
+        reach: Reach::Host,
+        ..forward
+    };
+    let elsewhere = Forward {
+        listen_port: 9000,
+        ..udp(2, 8001)
+    };
+    bench.put("a", &[host(udp(1, 8000)), host(elsewhere)], &[]);
+
+    assert_eq!(bench.settle(false), []);
+    bench.expect(
+        "a",
+        1,
+        ForwardState::Active,
+        "172.20.0.2:8000, but not at localhost",
+    );
+    bench.expect("a", 2, ForwardState::Denied, "listen on port 9000");
+
+    bench.peer("a", "192.168.1.66");
+    bench.settle(false);
+    bench.expect("a", 1, ForwardState::Denied, "192.168.1.66");
+}
+
+#[test]
+fn udp_has_reserved_ports_of_its_own_and_the_control_port_is_tcp() {
+    let mut bench = Bench::new();
+    bench.put(
+        "a",
+        &[
+            udp(1, 53),
+            udp(2, 5050),
+            forward(3, 5050),
+            udp(4, 9756),
+            forward(5, 9756),
+        ],
+        &[],
+    );
+
+    bench.settle(false);
+
+    bench.expect("a", 1, ForwardState::Denied, "DNS");
+    bench.expect("a", 2, ForwardState::Denied, "connected devices");
+    bench.expect("a", 3, ForwardState::Active, "");
+    bench.expect("a", 4, ForwardState::Active, "");
+    bench.expect("a", 5, ForwardState::Denied, "control port");
 }
 
 #[test]
@@ -473,7 +544,7 @@ fn an_address_that_fails_for_another_reason_is_pending() {
     for applied in bench.actual.relays.values_mut() {
         let failure = Failure {
             reason: "the address is not there yet".into(),
-            conflict: false,
+            conflict: None,
         };
         applied.failed = applied
             .listening

@@ -1,12 +1,11 @@
 //! Dialling on Windows: tells the socket to take a refusal for an answer.
 
 use std::io;
-use std::os::windows::io::AsRawSocket;
 
 use socket2::Socket;
-use windows_sys::Win32::Networking::WinSock::{
-    SIO_TCP_INITIAL_RTO, SOCKET, TCP_INITIAL_RTO_PARAMETERS, WSAGetLastError, WSAIoctl,
-};
+use windows_sys::Win32::Networking::WinSock::{SIO_TCP_INITIAL_RTO, TCP_INITIAL_RTO_PARAMETERS};
+
+use crate::winsock;
 
 /// `TCP_INITIAL_RTO_UNSPECIFIED_RTT` of mstcpip.h: leave the round-trip time as it is.
 const RTT_UNSPECIFIED: u16 = 0xFFFF;
@@ -22,25 +21,7 @@ pub(super) fn fail_fast(socket: &Socket) {
         Rtt: RTT_UNSPECIFIED,
         MaxSynRetransmissions: NO_SYN_RETRANSMISSIONS,
     };
-    let mut returned = 0;
-    // SAFETY: the socket is open for the whole call, which `socket` guarantees; input pointer and length describe
-    // `parameters`, which outlives the call; there is no output buffer; no OVERLAPPED, so nothing is used later.
-    let result = unsafe {
-        WSAIoctl(
-            socket.as_raw_socket() as SOCKET,
-            SIO_TCP_INITIAL_RTO,
-            (&raw const parameters).cast(),
-            size_of::<TCP_INITIAL_RTO_PARAMETERS>() as u32,
-            std::ptr::null_mut(),
-            0,
-            &raw mut returned,
-            std::ptr::null_mut(),
-            None,
-        )
-    };
-    if result != 0 {
-        // SAFETY: reads a value of this thread, no arguments.
-        let error = io::Error::from_raw_os_error(unsafe { WSAGetLastError() });
+    if let Err(error) = winsock::set(socket, SIO_TCP_INITIAL_RTO, &parameters) {
         tracing::trace!(%error, "a refused connect will take its time: no SIO_TCP_INITIAL_RTO");
     }
 }

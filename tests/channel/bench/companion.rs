@@ -1,6 +1,6 @@
 //! A companion in this process, put together as `wslnet-companion run` does it, with its state in a folder of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -30,13 +30,18 @@ pub struct Companion {
 }
 
 impl Companion {
-    /// Starts on a free port and trusts these keys from the beginning.
+    /// Starts on a free port of loopback and trusts these keys from the beginning.
     pub fn start(trusted: &[(&str, PublicKey)]) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), trusted)
+    }
+
+    /// The same at another address.
+    pub fn start_at(address: IpAddr, trusted: &[(&str, PublicKey)]) -> Self {
         let state = TempDir::new().unwrap();
         for (name, key) in trusted {
             wslnet_link::trust(state.path(), name, *key).unwrap();
         }
-        let port = host::bind_control(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = host::bind_control(SocketAddr::new(address, 0)).unwrap();
         Self::run(Arc::new(state), port)
     }
 

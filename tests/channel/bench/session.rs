@@ -25,7 +25,12 @@ impl Session {
 
     /// Opens a session on a new connection as another run of a daemon, or is refused.
     pub async fn open_as(companion: &Companion, key: &KeyPair, hello: &OpenSession) -> Result<Self, Problem> {
-        let mut wire = Wire::connect(companion, key).await.unwrap();
+        let wire = Wire::connect(companion, key).await.unwrap();
+        Self::open_on(wire, hello).await
+    }
+
+    /// Opens a session on this connection, or is refused.
+    pub async fn open_on(mut wire: Wire, hello: &OpenSession) -> Result<Self, Problem> {
         let opened = wire.call(&Request::open(hello)).await.unwrap().read()?;
         Ok(Self { opened, wire })
     }

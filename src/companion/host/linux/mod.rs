@@ -1,4 +1,4 @@
-//! The Linux side of `host/`: netlink for interfaces and hints, /proc for the listener table.
+//! The Linux side of `host/`: netlink for interfaces and hints, /proc for the tables of sockets.
 //!
 //! The companion serves on Windows; this side carries development and tests, with the same behaviour.
 
@@ -13,5 +13,5 @@ mod table;
 pub(super) use clock::time_awake;
 pub(super) use interfaces::interfaces;
 pub(super) use netlink::AddressHints;
-pub(super) use socket::{REFUSED, allow_many_sockets, bind, listeners_to_avoid};
+pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::holders;

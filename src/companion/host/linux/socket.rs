@@ -1,10 +1,11 @@
-//! An exclusive listener. On Linux that is what every ordinary bind gives.
+//! An exclusive socket. On Linux that is what every ordinary bind gives.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+use wslnet_protocol::Protocol as Transport;
 
 use crate::host::holder::PortHolder;
 
@@ -20,12 +21,12 @@ pub(in crate::host) fn allow_many_sockets() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
-/// Nobody: Linux itself refuses an address that a wildcard listener covers.
+/// Nobody: Linux itself refuses an address that a wildcard covers.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "the Windows side reads a table, which can fail"
 )]
-pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
+pub(in crate::host) fn holders_to_avoid(_protocol: Transport) -> io::Result<Vec<PortHolder>> {
     Ok(Vec::new())
 }
 
@@ -44,6 +45,22 @@ pub(in crate::host) fn bind(address: SocketAddr, _listeners: &[PortHolder]) -> i
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a UDP socket, non-blocking. The caller has checked that the address is concrete.
+///
+/// Without `SO_REUSEADDR` and `SO_REUSEPORT`, for UDP has no `listen` that would sort out who shares: two sockets that both set
+/// one of them have the same address, and one of them gets the datagrams of both. The kernel lets two sockets share only if
+/// both ask for it, so ours is alone, and a socket on the address or on a wildcard that covers it makes this fail. There
+/// is nothing like TIME_WAIT that the option would be needed for.
+pub(in crate::host) fn bind_udp(address: SocketAddr, _holders: &[PortHolder]) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
@@ -114,22 +131,22 @@ mod tests {
                     matches!(exclusive(wanted), Err(BindError::InUse)),
                     "{held} against {wanted}"
                 );
-                let owner = owner_of(wanted.parse().unwrap(), None).unwrap();
+                let owner = owner_of(Transport::Tcp, wanted.parse().unwrap(), None).unwrap();
                 assert_eq!(
                     (owner.address, owner.pid),
                     (held.parse().unwrap(), Some(std::process::id()))
                 );
                 drop(holder);
-                eventually_exclusive(wanted);
+                eventually(|| exclusive(wanted).map(drop));
             }
         });
     }
 
     /// A program that a parallel test has just started holds copies of all our sockets until it runs.
-    fn eventually_exclusive(address: &str) {
+    fn eventually(mut bind: impl FnMut() -> Result<(), BindError>) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while let Err(error) = exclusive(address) {
-            assert!(Instant::now() < deadline, "{address}: {error}");
+        while let Err(error) = bind() {
+            assert!(Instant::now() < deadline, "{error}");
             std::thread::yield_now();
         }
     }
@@ -212,9 +229,117 @@ mod tests {
         with_addresses(|| {
             ip("address del 192.0.2.2/32 dev lo");
             assert!(matches!(exclusive(OTHER), Err(BindError::AddressGone)));
+            // Not beside the TCP test for all systems: Wine binds a UDP socket to an address that is not there.
+            assert!(matches!(exclusive_udp(OTHER), Err(BindError::AddressGone)));
 
             ip("address add 192.0.2.2/32 dev lo");
             exclusive(OTHER).unwrap();
+            exclusive_udp(OTHER).unwrap();
+        });
+    }
+
+    #[expect(clippy::unwrap_in_result, reason = "the addresses are constants")]
+    fn exclusive_udp(address: &str) -> Result<UdpSocket, BindError> {
+        BindRound::default().bind_exclusive_udp(address.parse().unwrap())
+    }
+
+    /// A UDP socket that shares its address with whoever asks for the same, IPv4 too on `[::]`.
+    #[expect(clippy::unwrap_in_result, reason = "the addresses are constants")]
+    fn sharing_udp(address: &str) -> io::Result<UdpSocket> {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    }
+
+    #[test]
+    fn each_address_has_its_own_udp_port_beside_the_tcp_one() {
+        with_addresses(|| {
+            let _tcp = exclusive(OWN).unwrap();
+            let _first = exclusive_udp(OWN).unwrap();
+            let _second = exclusive_udp(OTHER).unwrap();
+            let _third = exclusive_udp(OWN6).unwrap();
+
+            assert!(matches!(exclusive_udp(OWN), Err(BindError::InUse)));
+            assert!(matches!(exclusive_udp(OWN6), Err(BindError::InUse)));
+        });
+    }
+
+    #[test]
+    fn a_udp_socket_that_was_there_first_keeps_the_port_however_it_would_share() {
+        with_addresses(|| {
+            for (held, wanted) in [
+                (OWN, OWN),
+                ("0.0.0.0:8000", OWN),
+                ("[::]:8000", OWN),
+                ("[::]:8000", OWN6),
+                (OWN6, OWN6),
+            ] {
+                let holder = sharing_udp(held).unwrap();
+                assert!(
+                    matches!(exclusive_udp(wanted), Err(BindError::InUse)),
+                    "{held} against {wanted}"
+                );
+                let owner = owner_of(Transport::Udp, wanted.parse().unwrap(), None).unwrap();
+                assert_eq!(
+                    (owner.address, owner.pid),
+                    (held.parse().unwrap(), Some(std::process::id()))
+                );
+                drop(holder);
+                eventually(|| exclusive_udp(wanted).map(drop));
+            }
+        });
+    }
+
+    #[test]
+    fn a_client_that_has_the_udp_port_is_in_the_way_too() {
+        with_addresses(|| {
+            let client = sharing_udp(OWN).unwrap();
+            client.connect(OTHER).unwrap();
+
+            assert!(matches!(exclusive_udp(OWN), Err(BindError::InUse)));
+            let owner = owner_of(Transport::Udp, OWN.parse().unwrap(), None).unwrap();
+            assert_eq!(owner.pid, Some(std::process::id()));
+        });
+    }
+
+    #[test]
+    fn ipv4_wildcards_leave_udp_over_ipv6_alone() {
+        with_addresses(|| {
+            let _holder = sharing_udp("0.0.0.0:8000").unwrap();
+
+            exclusive_udp(OWN6).unwrap();
+        });
+    }
+
+    #[test]
+    fn nobody_joins_our_udp_port() {
+        with_addresses(|| {
+            let _ours = exclusive_udp(OWN).unwrap();
+            let _ours6 = exclusive_udp(OWN6).unwrap();
+
+            for thief in [OWN, "0.0.0.0:8000", "[::]:8000", OWN6] {
+                assert_eq!(
+                    sharing_udp(thief).unwrap_err().kind(),
+                    io::ErrorKind::AddrInUse,
+                    "{thief}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn our_udp_socket_does_not_block_and_takes_its_own_family_only() {
+        with_addresses(|| {
+            let socket = exclusive_udp(OWN6).unwrap();
+
+            assert_eq!(
+                socket.recv_from(&mut [0]).unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
+            assert!(socket2::SockRef::from(&socket).only_v6().unwrap());
         });
     }
 }

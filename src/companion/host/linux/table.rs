@@ -1,4 +1,5 @@
-//! Listening sockets from /proc/net/tcp and tcp6, and their processes from /proc/PID/fd.
+//! Listening TCP sockets from /proc/net/tcp and tcp6, bound UDP sockets from udp and udp6, and their processes from
+//! /proc/PID/fd.
 //!
 //! Read through `thread-self`: `/proc/net` shows the network namespace of the main thread, which
 //! is another one for a thread that has moved.
@@ -7,9 +8,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use procfs::net::{TcpNetEntries, TcpState};
+use procfs::net::{TcpNetEntries, TcpState, UdpNetEntries};
 use procfs::process::{FDTarget, Process, all_processes};
-use procfs::{FromReadSI, ProcError, current_system_info};
+use procfs::{FromReadSI, ProcError, ProcResult, current_system_info};
+use wslnet_protocol::Protocol;
 
 use crate::host::holder::{PortHolder, image_name};
 
@@ -19,9 +21,9 @@ struct Row {
     inode: u64,
 }
 
-/// The listeners on one port, each with every process that has it open, as far as we may look into processes.
-pub(in crate::host) fn holders(port: u16) -> io::Result<Vec<PortHolder>> {
-    let rows: Vec<Row> = rows()?
+/// The sockets on one port, each with every process that has it open, as far as we may look into processes.
+pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<PortHolder>> {
+    let rows: Vec<Row> = rows(protocol)?
         .into_iter()
         .filter(|row| row.address.port() == port)
         .collect();
@@ -64,9 +66,19 @@ pub(in crate::host) fn holders(port: u16) -> io::Result<Vec<PortHolder>> {
     Ok(holders)
 }
 
-fn rows() -> io::Result<Vec<Row>> {
-    let mut rows = read("/proc/thread-self/net/tcp")?;
-    match read("/proc/thread-self/net/tcp6") {
+fn rows(protocol: Protocol) -> io::Result<Vec<Row>> {
+    let (v4, v6) = match protocol {
+        Protocol::Tcp => (
+            listening("/proc/thread-self/net/tcp"),
+            listening("/proc/thread-self/net/tcp6"),
+        ),
+        Protocol::Udp => (
+            bound("/proc/thread-self/net/udp"),
+            bound("/proc/thread-self/net/udp6"),
+        ),
+    };
+    let mut rows = v4.map_err(into_io)?;
+    match v6.map_err(into_io) {
         Ok(more) => rows.extend(more),
         // A kernel without IPv6.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -75,19 +87,30 @@ fn rows() -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn read(file: &str) -> io::Result<Vec<Row>> {
-    let TcpNetEntries(entries) = TcpNetEntries::from_file(file, current_system_info()).map_err(into_io)?;
+fn listening(file: &str) -> ProcResult<Vec<Row>> {
+    let TcpNetEntries(entries) = TcpNetEntries::from_file(file, current_system_info())?;
+    let listening = entries
+        .into_iter()
+        .filter(|entry| entry.state == TcpState::Listen);
+    Ok(listening
+        .map(|entry| Row::new(entry.local_address, entry.inode))
+        .collect())
+}
+
+/// Connected sockets too: a client stands in the way as a server does.
+fn bound(file: &str) -> ProcResult<Vec<Row>> {
+    let UdpNetEntries(entries) = UdpNetEntries::from_file(file, current_system_info())?;
     Ok(entries
         .into_iter()
-        .filter(|entry| entry.state == TcpState::Listen)
-        .map(|entry| {
-            let ip = entry.local_address.ip().to_canonical();
-            Row {
-                address: SocketAddr::new(ip, entry.local_address.port()),
-                inode: entry.inode,
-            }
-        })
+        .map(|entry| Row::new(entry.local_address, entry.inode))
         .collect())
+}
+
+impl Row {
+    fn new(address: SocketAddr, inode: u64) -> Self {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self { address, inode }
+    }
 }
 
 fn into_io(error: ProcError) -> io::Error {
@@ -122,16 +145,17 @@ mod tests {
     use crate::host::linux::namespace::{in_namespace, ip};
     use crate::host::owner_of;
     use std::collections::BTreeSet;
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
     use std::os::fd::OwnedFd;
     use std::process::{Command, Stdio};
+    use wslnet_protocol::Protocol::{Tcp, Udp};
 
     #[test]
     fn the_owner_has_a_pid_and_a_name() {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let own = std::env::current_exe().unwrap();
 
-        let owner = owner_of(socket.local_addr().unwrap(), None).unwrap();
+        let owner = owner_of(Tcp, socket.local_addr().unwrap(), None).unwrap();
 
         assert_eq!(owner.pid, Some(std::process::id()));
         let name = owner.image.unwrap();
@@ -146,7 +170,7 @@ mod tests {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();
         let own = Some(std::process::id());
-        assert_eq!(owner_of(address, own), None);
+        assert_eq!(owner_of(Tcp, address, own), None);
 
         let shared = OwnedFd::from(socket.try_clone().unwrap());
         let mut child = Command::new("sleep")
@@ -154,7 +178,7 @@ mod tests {
             .stdin(Stdio::from(shared))
             .spawn()
             .unwrap();
-        let owner = owner_of(address, own);
+        let owner = owner_of(Tcp, address, own);
         child.kill().unwrap();
         child.wait().unwrap();
 
@@ -169,16 +193,38 @@ mod tests {
         let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = outside.local_addr().unwrap();
         in_namespace(move || {
-            assert_eq!(owner_of(address, None), None);
-            assert!(rows().unwrap().is_empty());
+            assert_eq!(owner_of(Tcp, address, None), None);
+            assert!(rows(Tcp).unwrap().is_empty());
 
             ip("link set lo up");
             let _inside = TcpListener::bind("[::]:8000").unwrap();
             let _mapped = TcpListener::bind("[::ffff:127.0.0.1]:8001").unwrap();
-            let seen: BTreeSet<SocketAddr> = rows().unwrap().into_iter().map(|row| row.address).collect();
+            let seen: BTreeSet<SocketAddr> = rows(Tcp).unwrap().into_iter().map(|row| row.address).collect();
             assert_eq!(
                 seen,
                 BTreeSet::from(["127.0.0.1:8001".parse().unwrap(), "[::]:8000".parse().unwrap()])
+            );
+        });
+    }
+
+    #[test]
+    fn udp_sockets_are_seen_in_both_families_and_apart_from_listeners() {
+        in_namespace(|| {
+            ip("link set lo up");
+            let _tcp = TcpListener::bind("127.0.0.1:8000").unwrap();
+            let _udp = UdpSocket::bind("127.0.0.1:8001").unwrap();
+            let _udp6 = UdpSocket::bind("[::1]:8002").unwrap();
+            let _mapped = UdpSocket::bind("[::ffff:127.0.0.1]:8003").unwrap();
+
+            let seen: BTreeSet<SocketAddr> = rows(Udp).unwrap().into_iter().map(|row| row.address).collect();
+
+            let expected = ["127.0.0.1:8001", "[::1]:8002", "127.0.0.1:8003"];
+            assert_eq!(
+                seen,
+                expected
+                    .into_iter()
+                    .map(|address| address.parse().unwrap())
+                    .collect()
             );
         });
     }

@@ -13,5 +13,5 @@ mod wine;
 pub(super) use adapters::interfaces;
 pub(super) use clock::time_awake;
 pub(super) use notify::AddressHints;
-pub(super) use socket::{REFUSED, allow_many_sockets, bind, listeners_to_avoid};
+pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::holders;

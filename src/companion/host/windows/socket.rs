@@ -1,20 +1,21 @@
-//! An exclusive listener on Windows, where an ordinary one can be taken over.
+//! An exclusive socket on Windows, where an ordinary one can be taken over.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::windows::io::AsRawSocket;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use windows_sys::Win32::Networking::WinSock::{
     SO_EXCLUSIVEADDRUSE, SOCKET, SOCKET_ERROR, SOL_SOCKET, WSAGetLastError, setsockopt,
 };
+use wslnet_protocol::Protocol as Transport;
 
 use super::table;
 use crate::host::holder::PortHolder;
 
 /// What to tell people about error 10013 (WSAEACCES).
 pub(in crate::host) const REFUSED: &str = "Windows refuses this port: it is reserved, or a program of another user \
-    holds it; look at `netsh interface ipv4 show excludedportrange tcp`, stop the program, or let the service listen on another port";
+    holds it; look at `netsh interface ipv4 show excludedportrange tcp` (or `udp`), stop the program, or let the service listen on another port";
 
 /// `SOMAXCONN_HINT(4096)` of winsock2.h: a negative number is taken as given, a positive one is cut to 200.
 const BACKLOG: i32 = -4096;
@@ -28,9 +29,9 @@ pub(in crate::host) fn allow_many_sockets() -> io::Result<()> {
     Ok(())
 }
 
-/// The listeners that [`bind`] has to look at by itself, because Windows would let us bind beside them.
-pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
-    table::rows()
+/// The sockets that [`bind`] or [`bind_udp`] has to look at by itself, because Windows would let us bind beside them.
+pub(in crate::host) fn holders_to_avoid(protocol: Transport) -> io::Result<Vec<PortHolder>> {
+    table::rows(protocol)
 }
 
 /// Binds and listens, non-blocking. The caller has checked that the address is concrete.
@@ -42,22 +43,34 @@ pub(in crate::host) fn listeners_to_avoid() -> io::Result<Vec<PortHolder>> {
 /// system itself refuses an address that is held, and the caller's table may still show a listener that it has closed
 /// since. A program that starts between the look and the bind loses; there is no lock against that.
 pub(in crate::host) fn bind(address: SocketAddr, listeners: &[PortHolder]) -> io::Result<TcpListener> {
-    if has_wildcard(listeners, address) {
+    let socket = bound(address, Type::STREAM, Protocol::TCP, listeners)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a UDP socket, non-blocking. The caller has checked that the address is concrete. Windows' rules about who may bind
+/// beside whom are the same for UDP, and so is what [`bind`] says of them; only that the table shows clients too, whose
+/// ports are no more ours to take.
+pub(in crate::host) fn bind_udp(address: SocketAddr, holders: &[PortHolder]) -> io::Result<UdpSocket> {
+    Ok(bound(address, Type::DGRAM, Protocol::UDP, holders)?.into())
+}
+
+fn bound(address: SocketAddr, kind: Type, protocol: Protocol, holders: &[PortHolder]) -> io::Result<Socket> {
+    if has_wildcard(holders, address) {
         return Err(io::ErrorKind::AddrInUse.into());
     }
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     set_exclusive(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn has_wildcard(listeners: &[PortHolder], address: SocketAddr) -> bool {
-    listeners
+fn has_wildcard(holders: &[PortHolder], address: SocketAddr) -> bool {
+    holders
         .iter()
         .any(|l| l.address.ip().is_unspecified() && l.is_in_the_way_of(address))
 }
@@ -100,6 +113,10 @@ mod tests {
         BindRound::default().bind_exclusive(address)
     }
 
+    fn bind_exclusive_udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
+        BindRound::default().bind_exclusive_udp(address)
+    }
+
     /// An IPv4 address of this machine on a network.
     fn own_address() -> IpAddr {
         let all = interfaces().unwrap();
@@ -128,7 +145,7 @@ mod tests {
         let address = SocketAddr::new(own_address(), holder.local_addr().unwrap().port());
 
         assert!(matches!(bind_exclusive(address), Err(BindError::InUse)));
-        let owner = owner_of(address, None).unwrap();
+        let owner = owner_of(Transport::Tcp, address, None).unwrap();
         assert_eq!(owner.address, holder.local_addr().unwrap());
 
         drop(holder);
@@ -136,39 +153,82 @@ mod tests {
     }
 
     #[test]
-    fn our_listener_is_exclusive() {
-        let ours = bind_exclusive(SocketAddr::new(own_address(), 0)).unwrap();
-        let (mut value, mut size) = (0_i32, size_of::<i32>() as i32);
+    fn our_sockets_are_exclusive() {
+        let listener = bind_exclusive(SocketAddr::new(own_address(), 0)).unwrap();
+        let udp = bind_exclusive_udp(SocketAddr::new(own_address(), 0)).unwrap();
 
-        // SAFETY: the socket is open, and both pointers are to live values of the right size.
-        let result = unsafe {
-            getsockopt(
-                ours.as_raw_socket() as SOCKET,
-                SOL_SOCKET,
-                SO_EXCLUSIVEADDRUSE,
-                (&raw mut value).cast(),
-                &raw mut size,
-            )
-        };
-
-        assert_eq!((result, value), (0, 1));
+        for socket in [listener.as_raw_socket(), udp.as_raw_socket()] {
+            let (mut value, mut size) = (0_i32, size_of::<i32>() as i32);
+            // SAFETY: the socket is open, and both pointers are to live values of the right size.
+            let result = unsafe {
+                getsockopt(
+                    socket as SOCKET,
+                    SOL_SOCKET,
+                    SO_EXCLUSIVEADDRUSE,
+                    (&raw mut value).cast(),
+                    &raw mut size,
+                )
+            };
+            assert_eq!((result, value), (0, 1));
+        }
     }
 
     #[test]
-    fn the_callers_table_counts_and_only_its_wildcards() {
-        let holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let wildcard = table::rows().unwrap();
+    fn nobody_joins_our_udp_port() {
+        let ours = bind_exclusive_udp(SocketAddr::new(own_address(), 0)).unwrap();
+        let address = ours.local_addr().unwrap();
+
+        let thief = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        thief.set_reuse_address(true).unwrap();
+
+        assert!(thief.bind(&address.into()).is_err());
+        assert!(matches!(bind_exclusive_udp(address), Err(BindError::InUse)));
+        assert_eq!(
+            ours.recv_from(&mut [0]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn a_program_on_the_udp_wildcard_keeps_its_port() {
+        let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let address = SocketAddr::new(own_address(), holder.local_addr().unwrap().port());
+
+        assert!(matches!(bind_exclusive_udp(address), Err(BindError::InUse)));
+        let owner = owner_of(Transport::Udp, address, None).unwrap();
+        assert_eq!(owner.address, holder.local_addr().unwrap());
+        assert_owner(owner.pid, std::process::id());
+
+        drop(holder);
+        bind_exclusive_udp(address).unwrap();
+    }
+
+    #[test]
+    fn tcp_and_udp_do_not_mind_each_other() {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let address = SocketAddr::new(own_address(), listener.local_addr().unwrap().port());
+
+        bind_exclusive_udp(address).unwrap();
+    }
+
+    #[test]
+    fn the_callers_table_counts_for_udp_and_only_its_wildcards() {
+        let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let wildcard = table::rows(Transport::Udp).unwrap();
         let address = SocketAddr::new(own_address(), holder.local_addr().unwrap().port());
         drop(holder);
-        let own = bind_exclusive(address).unwrap();
-        let concrete = table::rows().unwrap();
-        drop(own);
+        // Made by hand: Wine binds every UDP socket to the wildcard, and shows that.
+        let concrete = PortHolder {
+            address,
+            pid: None,
+            image: None,
+        };
 
         assert!(matches!(
-            bind(address, &wildcard).map_err(BindError::from),
+            bind_udp(address, &wildcard).map_err(BindError::from),
             Err(BindError::InUse)
         ));
-        bind(address, &concrete).unwrap();
+        bind_udp(address, &[concrete]).unwrap();
     }
 
     /// Does nothing unless it is the other program of the next test.
@@ -199,7 +259,7 @@ mod tests {
         let address: SocketAddr = eventually(|| std::fs::read_to_string(&note).ok()?.parse().ok());
 
         assert!(matches!(bind_exclusive(address), Err(BindError::InUse)));
-        let owner = owner_of(address, Some(std::process::id())).unwrap();
+        let owner = owner_of(Transport::Tcp, address, Some(std::process::id())).unwrap();
         assert_eq!(owner.address, address);
         assert_owner(owner.pid, holder.id());
 

@@ -1,18 +1,20 @@
-//! The TCP listener table with owners, and the programs behind the owners' ids.
+//! The tables of TCP listeners and UDP sockets with their owners, and the programs behind the owners' ids.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, NO_ERROR};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
-    GetExtendedTcpTable, MIB_TCP6ROW_OWNER_PID, MIB_TCPROW_OWNER_PID, TCP_TABLE_OWNER_PID_LISTENER,
+    GetExtendedTcpTable, GetExtendedUdpTable, MIB_TCP6ROW_OWNER_PID, MIB_TCPROW_OWNER_PID,
+    MIB_UDP6ROW_OWNER_PID, MIB_UDPROW_OWNER_PID, TCP_TABLE_OWNER_PID_LISTENER, UDP_TABLE_OWNER_PID,
 };
 use windows_sys::Win32::Networking::WinSock::{ADDRESS_FAMILY, AF_INET, AF_INET6};
 use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
 };
+use wslnet_protocol::Protocol;
 
 use crate::host::holder::{PortHolder, image_name};
 
@@ -26,9 +28,9 @@ const SYSTEM_PID: u32 = 4;
 /// The longest path that Windows knows, in UTF-16 units.
 const PATH_LIMIT: usize = 32_768;
 
-/// The listeners on one port with their processes.
-pub(in crate::host) fn holders(port: u16) -> io::Result<Vec<PortHolder>> {
-    let mut rows = rows()?;
+/// The sockets on one port with their processes.
+pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<PortHolder>> {
+    let mut rows = rows(protocol)?;
     rows.retain(|row| row.address.port() == port);
     Ok(named(rows))
 }
@@ -43,31 +45,49 @@ fn named(mut holders: Vec<PortHolder>) -> Vec<PortHolder> {
     holders
 }
 
-/// All listeners, without the names of their programs: each name costs an opened process.
-pub(super) fn rows() -> io::Result<Vec<PortHolder>> {
-    let mut found: Vec<PortHolder> = table(AF_INET)?
-        .rows::<MIB_TCPROW_OWNER_PID>()
-        .map(from_v4)
-        .collect();
-    found.extend(table(AF_INET6)?.rows::<MIB_TCP6ROW_OWNER_PID>().map(from_v6));
-    Ok(found)
+/// All TCP listeners or all UDP sockets, without the names of their programs: each name costs an opened process.
+pub(super) fn rows(protocol: Protocol) -> io::Result<Vec<PortHolder>> {
+    let (v4, v6) = (table(protocol, AF_INET)?, table(protocol, AF_INET6)?);
+    Ok(match protocol {
+        Protocol::Tcp => {
+            let v4 = v4.rows::<MIB_TCPROW_OWNER_PID>().map(from_v4);
+            v4.chain(v6.rows::<MIB_TCP6ROW_OWNER_PID>().map(from_v6))
+                .collect()
+        }
+        Protocol::Udp => {
+            let v4 = v4.rows::<MIB_UDPROW_OWNER_PID>().map(from_udp_v4);
+            v4.chain(v6.rows::<MIB_UDP6ROW_OWNER_PID>().map(from_udp_v6))
+                .collect()
+        }
+    })
 }
 
 fn from_v4(row: MIB_TCPROW_OWNER_PID) -> PortHolder {
-    // Addresses and ports stand in network order, the port in the lower half.
-    let ip = Ipv4Addr::from(row.dwLocalAddr.to_ne_bytes());
-    holder(ip.into(), row.dwLocalPort, row.dwOwningPid)
+    holder(v4(row.dwLocalAddr), row.dwLocalPort, row.dwOwningPid)
 }
 
 fn from_v6(row: MIB_TCP6ROW_OWNER_PID) -> PortHolder {
-    let ip = Ipv6Addr::from(row.ucLocalAddr);
-    holder(IpAddr::from(ip).to_canonical(), row.dwLocalPort, row.dwOwningPid)
+    holder(row.ucLocalAddr.into(), row.dwLocalPort, row.dwOwningPid)
 }
 
+fn from_udp_v4(row: MIB_UDPROW_OWNER_PID) -> PortHolder {
+    holder(v4(row.dwLocalAddr), row.dwLocalPort, row.dwOwningPid)
+}
+
+fn from_udp_v6(row: MIB_UDP6ROW_OWNER_PID) -> PortHolder {
+    holder(row.ucLocalAddr.into(), row.dwLocalPort, row.dwOwningPid)
+}
+
+/// Addresses stand in network order.
+fn v4(address: u32) -> IpAddr {
+    Ipv4Addr::from(address.to_ne_bytes()).into()
+}
+
+/// Ports stand in network order, in the lower half.
 fn holder(ip: IpAddr, port: u32, pid: u32) -> PortHolder {
     let port = u16::from_be((port & 0xffff) as u16);
     PortHolder {
-        address: SocketAddr::new(ip, port),
+        address: SocketAddr::new(ip.to_canonical(), port),
         pid: (pid != 0).then_some(pid),
         image: None,
     }
@@ -76,20 +96,19 @@ fn holder(ip: IpAddr, port: u32, pid: u32) -> PortHolder {
 /// A table as the system wrote it: a count, then as many rows.
 struct Table(Vec<u32>);
 
-fn table(family: ADDRESS_FAMILY) -> io::Result<Table> {
+fn table(protocol: Protocol, family: ADDRESS_FAMILY) -> io::Result<Table> {
     let mut buffer: Vec<u32> = vec![0; FIRST_SIZE / size_of::<u32>()];
     for _ in 0..ATTEMPTS {
         let mut size = u32::try_from(buffer.len() * size_of::<u32>()).map_err(io::Error::other)?;
+        let (to, family) = (buffer.as_mut_ptr().cast(), u32::from(family));
         // SAFETY: the buffer is writable for `size` bytes and aligned for the table, whose fields are u32 and bytes.
         let result = unsafe {
-            GetExtendedTcpTable(
-                buffer.as_mut_ptr().cast(),
-                &raw mut size,
-                0,
-                u32::from(family),
-                TCP_TABLE_OWNER_PID_LISTENER,
-                0,
-            )
+            match protocol {
+                Protocol::Tcp => {
+                    GetExtendedTcpTable(to, &raw mut size, 0, family, TCP_TABLE_OWNER_PID_LISTENER, 0)
+                }
+                Protocol::Udp => GetExtendedUdpTable(to, &raw mut size, 0, family, UDP_TABLE_OWNER_PID, 0),
+            }
         };
         match result {
             NO_ERROR => return Ok(Table(buffer)),
@@ -101,7 +120,7 @@ fn table(family: ADDRESS_FAMILY) -> io::Result<Table> {
         }
     }
     Err(io::Error::other(
-        "the listener table grows faster than it can be read",
+        "the table of sockets grows faster than it can be read",
     ))
 }
 
@@ -114,6 +133,10 @@ unsafe trait Row: Copy {}
 unsafe impl Row for MIB_TCPROW_OWNER_PID {}
 // SAFETY: u32 and byte arrays, without padding.
 unsafe impl Row for MIB_TCP6ROW_OWNER_PID {}
+// SAFETY: three u32.
+unsafe impl Row for MIB_UDPROW_OWNER_PID {}
+// SAFETY: a byte array and three u32, without padding.
+unsafe impl Row for MIB_UDP6ROW_OWNER_PID {}
 
 impl Table {
     /// The rows, and never more than the buffer holds.
@@ -163,7 +186,7 @@ mod tests {
     use super::*;
     use crate::host::windows::wine::assert_owner;
     use std::collections::BTreeSet;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     #[test]
     fn ports_and_addresses_are_turned_from_network_order() {
@@ -203,7 +226,11 @@ mod tests {
             .collect();
         assert!(sockets.len() * size_of::<MIB_TCPROW_OWNER_PID>() > FIRST_SIZE);
 
-        let seen: BTreeSet<SocketAddr> = rows().unwrap().into_iter().map(|l| l.address).collect();
+        let seen: BTreeSet<SocketAddr> = rows(Protocol::Tcp)
+            .unwrap()
+            .into_iter()
+            .map(|l| l.address)
+            .collect();
 
         assert!(sockets.iter().all(|s| seen.contains(&s.local_addr().unwrap())));
     }
@@ -214,10 +241,17 @@ mod tests {
             let socket = TcpListener::bind(address).unwrap();
             let address = socket.local_addr().unwrap();
 
-            let held = holders(address.port()).unwrap();
-            let owner = held.iter().find(|h| h.address == address).unwrap();
+            let udp = UdpSocket::bind(address).unwrap();
 
-            assert_owner(owner.pid, std::process::id());
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let held = holders(protocol, address.port()).unwrap();
+                let owner = held.iter().find(|h| h.address == address).unwrap();
+                assert_owner(owner.pid, std::process::id());
+            }
+
+            drop(udp);
+            let held = holders(Protocol::Udp, address.port()).unwrap();
+            assert!(held.iter().all(|h| h.address != address), "{held:?}");
         }
     }
 

@@ -302,7 +302,7 @@ fn run(ledger: &mut Ledger, model: &mut Model, event: Event) -> Result<(), TestC
             let set = ForwardSet {
                 forwards: ports
                     .iter()
-                    .map(|port| forward(id_of(*port, generation), *port))
+                    .map(|port| over(*port, forward(id_of(*port, generation), *port)))
                     .collect(),
                 revoked: if revoked {
                     vec![ForwardId(generation)]
@@ -367,7 +367,7 @@ fn agree(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
     let seen: BTreeMap<u16, Vec<&str>> = claims
         .ports
         .iter()
-        .map(|(key, claims)| (key.port, claims.iter().map(|claim| claim.distro).collect()))
+        .map(|(key, claims)| (number(*key), claims.iter().map(|claim| claim.distro).collect()))
         .collect();
     prop_assert_eq!(seen, queues);
 
@@ -379,13 +379,16 @@ fn agree(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
             expected.map(|s| (peer_at(s.peer), s.connected, s.generation))
         );
         let seen = claims.distros.get(name).copied();
-        prop_assert_eq!(seen.map(|c| c.peer), expected.map(|s| peer_at(s.peer)));
+        prop_assert_eq!(
+            seen.map(|c| (c.peer, c.heard)),
+            expected.map(|s| (peer_at(s.peer), s.generation.is_some()))
+        );
         let (ports, revoked) = match seen {
             Some(seen) => (
                 seen.granted
                     .iter()
                     .chain(seen.over_limit)
-                    .map(|f| f.listen_port)
+                    .map(|f| number(Key::of(f)))
                     .collect(),
                 !seen.revoked.is_empty(),
             ),
@@ -407,6 +410,29 @@ fn agree(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
         deadline.map(|Reverse(millis)| Awake::after_start(Duration::from_millis(millis)))
     );
     Ok(())
+}
+
+/// The model numbers ports through: from this one on they are those of UDP, which have the numbers of TCP's again.
+const UDP_FROM: u16 = 8003;
+
+/// The forward with the port that has this number in the model.
+fn over(number: u16, forward: Forward) -> Forward {
+    match number.checked_sub(UDP_FROM) {
+        None => forward,
+        Some(nth) => Forward {
+            protocol: Protocol::Udp,
+            listen_port: 8000 + nth,
+            ..forward
+        },
+    }
+}
+
+/// The number that the model has for a port.
+fn number(key: Key) -> u16 {
+    match key.protocol {
+        Protocol::Tcp => key.port,
+        Protocol::Udp => key.port - 8000 + UDP_FROM,
+    }
 }
 
 /// A listener that comes back has another id.

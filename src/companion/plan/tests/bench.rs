@@ -21,8 +21,11 @@ pub struct Bench {
     pub policy: Policy,
     pub ledger: Ledger,
     pub actual: Actual,
-    /// Where binds fail, because somebody else listens there.
+    pub places: Places,
+    /// Where binds fail, because somebody else is there.
     pub busy: BTreeSet<SocketAddr>,
+    /// Whether they fail everywhere.
+    pub all_busy: bool,
     /// Counts sessions, connections and generations alike.
     counter: u64,
     /// The newest session of each distro.
@@ -37,7 +40,9 @@ impl Bench {
             policy: Policy::default(),
             ledger: Ledger::new(Terms::default()),
             actual: Actual::default(),
+            places: Places::default(),
             busy: BTreeSet::new(),
+            all_busy: false,
             counter: 0,
             sessions: BTreeMap::new(),
         }
@@ -104,26 +109,58 @@ impl Bench {
         self.sessions.remove(distro);
     }
 
-    pub fn desired(&self) -> Desired {
-        let surroundings = Surroundings {
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
             interfaces: &self.interfaces,
             control: self.control,
             policy: &self.policy,
-        };
-        desired(&self.ledger.claims(), &surroundings)
+        }
     }
 
+    /// What the places of the last pass mean for the claims of now.
+    pub fn desired(&self) -> Desired {
+        desired(&self.ledger.claims(), &self.places, &self.surroundings())
+    }
+
+    /// What the next pass would do.
     pub fn actions(&self, retry: bool) -> Vec<Action> {
-        actions(&self.desired(), &self.actual, &self.ledger.claims(), retry)
+        let claims = self.ledger.claims();
+        let places = assign(&claims, &self.surroundings(), &self.actual, &self.places);
+        let desired = desired(&claims, &places, &self.surroundings());
+        actions(&desired, &self.actual, &claims, retry)
     }
 
     /// One pass: plans, lets it happen, and returns what was planned.
-    pub fn settle(&mut self, retry: bool) -> Vec<Action> {
+    pub fn pass(&mut self, retry: bool) -> Vec<Action> {
         let actions = self.actions(retry);
+        self.places = assign(
+            &self.ledger.claims(),
+            &self.surroundings(),
+            &self.actual,
+            &self.places,
+        );
         for action in &actions {
             self.happen(action.clone());
         }
         actions
+    }
+
+    /// Passes until no search for a port goes on, as the engine does it, but to the end. Returns what was planned in all.
+    pub fn settle(&mut self, retry: bool) -> Vec<Action> {
+        let mut planned = self.pass(retry);
+        for _ in 0..1_000 {
+            if !self.searches() {
+                return planned;
+            }
+            planned.extend(self.pass(false));
+        }
+        panic!("a search for a port has no end");
+    }
+
+    /// Whether the next pass would carry a search on.
+    pub fn searches(&self) -> bool {
+        let claims = self.ledger.claims();
+        assign(&claims, &self.surroundings(), &self.actual, &self.places).search_on(&self.places)
     }
 
     /// As the machine would do it. An action that does not fit what is open is a mistake of the plan.
@@ -156,10 +193,10 @@ impl Bench {
             Action::Listen { key, address } => {
                 let relay = relays.get_mut(&key).unwrap();
                 assert_eq!(address.port(), key.port);
-                if self.busy.contains(&address) {
+                if self.all_busy || self.busy.contains(&address) {
                     let failure = Failure {
                         reason: format!("{address} is held by x.exe"),
-                        conflict: true,
+                        conflict: Some("taken by x.exe".into()),
                     };
                     relay.failed.insert(address, failure);
                 } else {
@@ -198,6 +235,21 @@ pub fn forward(id: u64, port: u16) -> Forward {
         reach: Reach::Lan,
         name: None,
         labels: vec![],
+    }
+}
+
+/// A forward that would take another port.
+pub fn auto(id: u64, port: u16) -> Forward {
+    Forward {
+        auto: true,
+        ..forward(id, port)
+    }
+}
+
+pub fn udp(id: u64, port: u16) -> Forward {
+    Forward {
+        protocol: Protocol::Udp,
+        ..forward(id, port)
     }
 }
 

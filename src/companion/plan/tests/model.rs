@@ -6,8 +6,11 @@ use proptest::prelude::*;
 use super::*;
 
 const DISTROS: [&str; 3] = ["a", "b", "c"];
-/// Two that may be had, one that Windows keeps, the control port, one that `ports` may leave out.
-const PORTS: [u16; 5] = [8000, 8001, 3389, 9756, 9000];
+/// Three neighbours that may be had, one that Windows keeps, one that it keeps over UDP, the control port (of TCP), one that
+/// `ports` may leave out.
+const PORTS: [u16; 7] = [8000, 8001, 8002, 3389, 5050, 9756, 9000];
+/// Where a bind may fail: also where a search for another port comes by.
+const BUSY: [u16; 8] = [8000, 8001, 8002, 8003, 8004, 9000, 9001, 9757];
 const PEERS: [&str; 4] = ["172.20.0.2", "172.20.0.3", "192.168.1.66", "172.20.0.1"];
 
 /// What changes between two passes.
@@ -34,12 +37,15 @@ enum Change {
     },
     Limit(usize),
     /// Whether each bind fails follows from this number.
-    Busy(u8),
+    Busy(u32),
+    AllBusy(bool),
 }
 
 #[derive(Clone, Debug)]
 struct Wish {
+    protocol: Protocol,
     port: u16,
+    auto: bool,
     /// A low number for the id, so that listeners come back, change port and change owner.
     id: u64,
     reach: Reach,
@@ -47,8 +53,20 @@ struct Wish {
 
 fn change() -> impl Strategy<Value = Change> {
     let reach = prop_oneof![4 => Just(Reach::Lan), 1 => Just(Reach::Host)];
-    let wish =
-        (prop::sample::select(PORTS.to_vec()), reach).prop_map(|(port, reach)| Wish { port, id: 0, reach });
+    let protocol = prop_oneof![2 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
+    let wish = (
+        protocol,
+        prop::sample::select(PORTS.to_vec()),
+        any::<bool>(),
+        reach,
+    )
+        .prop_map(|(protocol, port, auto, reach)| Wish {
+            protocol,
+            port,
+            auto,
+            id: 0,
+            reach,
+        });
     let wishes = (
         prop::collection::vec(wish, 0..5),
         Just((1u64..9).collect::<Vec<_>>()).prop_shuffle(),
@@ -56,7 +74,9 @@ fn change() -> impl Strategy<Value = Change> {
         .prop_map(|(wishes, ids)| {
             let mut seen = BTreeSet::new();
             let numbered = wishes.into_iter().zip(ids).map(|(wish, id)| Wish { id, ..wish });
-            numbered.filter(|wish| seen.insert(wish.port)).collect()
+            numbered
+                .filter(|wish| seen.insert((wish.protocol, wish.port)))
+                .collect()
         });
     let distro = || 0..DISTROS.len();
     prop_oneof![
@@ -68,7 +88,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => any::<(bool, bool, bool)>()
             .prop_map(|(narrow, few_ports, exclude)| Change::Policy { narrow, few_ports, exclude }),
         1 => (0usize..4).prop_map(Change::Limit),
-        3 => any::<u8>().prop_map(Change::Busy),
+        3 => any::<u32>().prop_map(Change::Busy),
+        1 => prop::bool::weighted(0.15).prop_map(Change::AllBusy),
     ]
 }
 
@@ -84,24 +105,110 @@ proptest! {
             for change in changes {
                 apply(&mut bench, change);
             }
-            let before = bench.actual.clone();
+            let before = Before::of(&bench);
 
-            let actions = bench.settle(retry);
-
-            in_order(&actions)?;
-            for action in &actions {
-                lawful(&bench, &before, action)?;
+            pass(&mut bench, retry)?;
+            let mut passes = 1;
+            while bench.searches() {
+                pass(&mut bench, false)?;
+                passes += 1;
+                prop_assert!(passes < 1_000, "a search has no end");
             }
+
             converged(&bench)?;
-            prop_assert_eq!(bench.actions(false), []);
-            let again = bench.actions(true);
-            let failed = bench.actual.relays.values().map(|applied| applied.failed.len()).sum::<usize>();
-            prop_assert_eq!(again.len(), failed);
-            let only_listens = again.iter().all(|action| matches!(action, Action::Listen { .. }));
-            prop_assert!(only_listens, "{again:?}");
+            stayed(&before, &bench)?;
+            // A search that goes round again finds what can be had, within one round.
+            for _ in 0..121 {
+                if goes_round(&bench) && !bench.all_busy {
+                    pass(&mut bench, true)?;
+                }
+            }
+            if !goes_round(&bench) {
+                prop_assert_eq!(bench.actions(false), []);
+                let again = bench.actions(true);
+                let failed = bench.actual.relays.values().map(|applied| applied.failed.len()).sum::<usize>();
+                prop_assert_eq!(again.len(), failed);
+                let only_listens = again.iter().all(|action| matches!(action, Action::Listen { .. }));
+                prop_assert!(only_listens, "{again:?}");
+            }
             told(&bench)?;
         }
     }
+}
+
+/// What was before a pass.
+struct Before {
+    actual: Actual,
+    places: Places,
+}
+
+impl Before {
+    fn of(bench: &Bench) -> Self {
+        Self {
+            actual: bench.actual.clone(),
+            places: bench.places.clone(),
+        }
+    }
+}
+
+fn pass(bench: &mut Bench, retry: bool) -> Result<(), TestCaseError> {
+    let before = Before::of(bench);
+    let actions = bench.pass(retry);
+    in_order(&actions)?;
+    actions
+        .iter()
+        .try_for_each(|action| lawful(bench, &before, action))
+}
+
+/// Whether a search has come to its end once, and found no address.
+fn goes_round(bench: &Bench) -> bool {
+    let mut searching = in_force(bench).filter(|(_, _, place)| place.stage == Stage::TriedAgain);
+    searching.any(|(_, forward, place)| {
+        let applied = bench.actual.relays.get(&Key::of(forward).at(place.port));
+        applied.is_some_and(|applied| applied.listening.is_empty() && !applied.failed.is_empty())
+    })
+}
+
+/// The places that count now, with whose they are and the forward.
+fn in_force(bench: &Bench) -> impl Iterator<Item = (&str, &Forward, &Place)> {
+    let claims = bench.ledger.claims();
+    let claims: Vec<_> = claims.distros.into_iter().collect();
+    claims.into_iter().flat_map(move |(distro, claims)| {
+        let place = move |forward| Some((distro, forward, bench.places.of(distro, Key::of(forward))?));
+        claims.granted.iter().filter_map(place)
+    })
+}
+
+/// Whoever was served keeps the port, if it can be had at one of the addresses where it was open.
+fn stayed(before: &Before, bench: &Bench) -> Result<(), TestCaseError> {
+    let claims = bench.ledger.claims();
+    let usable = lan_addresses(&bench.interfaces, bench.control, &bench.policy);
+    for (distro, forward, place) in in_force(bench) {
+        let wanted = Key::of(forward);
+        let Some(former) = before
+            .places
+            .of(distro, wanted)
+            .filter(|p| p.stage == Stage::Held)
+        else {
+            continue;
+        };
+        let key = wanted.at(former.port);
+        let is_open = before.actual.relays.get(&key).is_some_and(|applied| {
+            applied.distro == distro
+                && applied
+                    .listening
+                    .iter()
+                    .any(|address| usable.contains(&address.ip()))
+        });
+        let rivals = claims.ports.get(&key).map_or(&[][..], Vec::as_slice);
+        let is_alone = rivals
+            .iter()
+            .all(|claim| claim.distro == distro && claim.forward.id == forward.id);
+        if is_open && is_alone && !bench.all_busy && bench.policy.refusal(key.protocol, key.port).is_none() {
+            prop_assert_eq!(place.port, former.port, "{} {:?}", distro, forward);
+        }
+    }
+    Ok(())
 }
 
 fn apply(bench: &mut Bench, change: Change) {
@@ -114,6 +221,8 @@ fn apply(bench: &mut Bench, change: Change) {
             let forwards: Vec<Forward> = wishes
                 .iter()
                 .map(|wish| Forward {
+                    protocol: wish.protocol,
+                    auto: wish.auto,
                     reach: wish.reach,
                     ..forward(wish.id, wish.port)
                 })
@@ -140,9 +249,9 @@ fn apply(bench: &mut Bench, change: Change) {
             let addresses = ["192.168.1.20", "2001:db8::20", "10.0.0.5", "10.0.0.6"];
             bench.busy = addresses
                 .iter()
-                .flat_map(|ip| PORTS.map(|port| SocketAddr::new(ip.parse().unwrap(), port)))
+                .flat_map(|ip| BUSY.map(|port| SocketAddr::new(ip.parse().unwrap(), port)))
                 .enumerate()
-                .filter(|(index, _)| seed >> (index % 8) & 1 == 1)
+                .filter(|(index, _)| seed >> index & 1 == 1)
                 .map(|(_, address)| address)
                 .collect();
             // A new listener of somebody else does not close ours.
@@ -155,6 +264,7 @@ fn apply(bench: &mut Bench, change: Change) {
                 bench.busy.remove(address);
             }
         }
+        Change::AllBusy(all) => bench.all_busy = all,
     }
 }
 
@@ -193,7 +303,7 @@ fn in_order(actions: &[Action]) -> Result<(), TestCaseError> {
 }
 
 /// Judged from the machine, the policy and the ledger, not from the plan's own desired state.
-fn lawful(bench: &Bench, before: &Actual, action: &Action) -> Result<(), TestCaseError> {
+fn lawful(bench: &Bench, before: &Before, action: &Action) -> Result<(), TestCaseError> {
     let claims = bench.ledger.claims();
     match action {
         Action::Listen { key, address } => {
@@ -230,31 +340,63 @@ fn lawful(bench: &Bench, before: &Actual, action: &Action) -> Result<(), TestCas
             target,
         } => {
             may_be_open(bench, *key)?;
-            let wanted = &claims.ports[key];
-            let claim = wanted.iter().find(|claim| claim.distro == *distro).unwrap();
-            prop_assert_eq!((claim.forward.id, claim.forward.reach), (*id, Reach::Lan));
-            dialled(bench, *key, distro, *target)?;
-            // Whoever came before could not have it: only a refused peer or its own wish speaks against a claim here.
-            let earlier = wanted.iter().take_while(|claim| claim.distro != *distro);
-            for claim in earlier {
+            let forward = claims.distros[distro.as_str()]
+                .granted
+                .iter()
+                .find(|f| f.id == *id)
+                .unwrap();
+            let wanted = Key::of(forward);
+            prop_assert_eq!(forward.reach, Reach::Lan);
+            prop_assert_eq!(wanted.protocol, key.protocol);
+            dialled(bench, distro, forward, *target)?;
+            let rivals = claims.ports.get(key).map_or(&[][..], Vec::as_slice);
+            let is_other = |claim: &&Claim<'_>| claim.distro != *distro || claim.forward.id != *id;
+            if *key == wanted {
+                // Whoever came before could not have it, or is elsewhere.
+                let earlier = rivals.iter().take_while(is_other);
+                for claim in earlier {
+                    let place = bench.places.of(claim.distro, *key);
+                    let seeks = claim.forward.auto && claim.forward.reach == Reach::Lan;
+                    prop_assert!(
+                        !is_neighbour(claims.distros[claim.distro].peer)
+                            || (seeks && place.is_none_or(|place| place.port != key.port)),
+                        "{action:?} before {claim:?}"
+                    );
+                }
+            } else {
+                prop_assert!(forward.auto, "{action:?}");
                 prop_assert!(
-                    !is_neighbour(claims.distros[claim.distro].peer),
-                    "{action:?} before {claim:?}"
+                    key.port > wanted.port && key.port - wanted.port <= 2_100,
+                    "{action:?}"
+                );
+                // A port that somebody else wants is not chosen, though one that was chosen before is kept.
+                let is_kept = before.places.of(distro, wanted).map(|p| p.port) == Some(key.port);
+                prop_assert!(
+                    is_kept || rivals.iter().filter(is_other).count() == 0,
+                    "{action:?}"
                 );
             }
         }
         Action::Adopt { key, id } => {
-            let former = &before.relays[key];
+            let former = &before.actual.relays[key];
             let claims = &claims.distros[former.distro.as_str()];
             prop_assert!(!claims.revoked.contains(&former.id), "{action:?}");
             prop_assert!(
-                claims.granted.iter().any(|f| f.id == *id && Key::of(f) == *key),
+                claims
+                    .granted
+                    .iter()
+                    .any(|f| f.id == *id && f.protocol == key.protocol),
                 "{action:?}"
             );
         }
-        Action::Retarget { key, target } => dialled(bench, *key, &before.relays[key].distro, *target)?,
+        Action::Retarget { key, target } => {
+            let now = &bench.actual.relays[key];
+            let claims = &claims.distros[now.distro.as_str()];
+            let forward = claims.granted.iter().find(|f| f.id == now.id).unwrap();
+            dialled(bench, &now.distro, forward, *target)?;
+        }
         Action::Close { key, connections } => {
-            let closed = &before.relays[key];
+            let closed = &before.actual.relays[key];
             let Some(distro) = claims.distros.get(closed.distro.as_str()) else {
                 prop_assert_eq!(*connections, Connections::Cut);
                 return Ok(());
@@ -276,17 +418,21 @@ fn lawful(bench: &Bench, before: &Actual, action: &Action) -> Result<(), TestCas
 }
 
 fn may_be_open(bench: &Bench, key: Key) -> Result<(), TestCaseError> {
-    prop_assert!(key.port != 3389 && key.port != bench.control.port(), "{key}");
+    prop_assert!(key.port != 3389, "{key}");
+    match key.protocol {
+        Protocol::Tcp => prop_assert!(key.port != bench.control.port(), "{key}"),
+        Protocol::Udp => prop_assert!(key.port != 5050, "{key}"),
+    }
     prop_assert!(
-        bench.policy.refusal(key.port).is_none() && bench.policy.reach == Reach::Lan,
+        bench.policy.refusal(key.protocol, key.port).is_none() && bench.policy.reach == Reach::Lan,
         "{key}"
     );
     Ok(())
 }
 
-fn dialled(bench: &Bench, key: Key, distro: &str, target: SocketAddr) -> Result<(), TestCaseError> {
+fn dialled(bench: &Bench, distro: &str, forward: &Forward, target: SocketAddr) -> Result<(), TestCaseError> {
     let peer = bench.ledger.claims().distros[distro].peer;
-    prop_assert_eq!(target, SocketAddr::new(peer, key.port));
+    prop_assert_eq!(target, SocketAddr::new(peer, forward.port));
     prop_assert!(is_neighbour(peer), "{target}");
     Ok(())
 }
@@ -322,34 +468,49 @@ fn converged(bench: &Bench) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each forward has a state, in order, and a reason unless all is well; what is said to be open is open.
+/// Each forward has a state, in order, and a reason unless all is well; what is said to be open is open. One that would take
+/// another port says which it has, and gives up on none that could be had.
 fn told(bench: &Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let mut open = BTreeSet::new();
     for (distro, claims) in &bench.ledger.claims().distros {
         let statuses = statuses(&desired, &bench.actual, distro);
-        let wanted = claims
-            .granted
-            .iter()
-            .chain(claims.over_limit)
-            .map(|forward| forward.id);
-        prop_assert!(statuses.iter().map(|status| status.id).eq(wanted));
-        for status in &statuses {
+        let wanted: Vec<&Forward> = claims.granted.iter().chain(claims.over_limit).collect();
+        prop_assert!(
+            statuses
+                .iter()
+                .map(|status| status.id)
+                .eq(wanted.iter().map(|forward| forward.id))
+        );
+        for (status, forward) in statuses.iter().zip(wanted) {
             prop_assert!(
                 status.state == ForwardState::Active || !status.reason.is_empty(),
                 "{status:?}"
             );
             prop_assert!(
-                status.listen.iter().all(|address| open.insert(*address)),
+                status
+                    .listen
+                    .iter()
+                    .all(|address| open.insert((forward.protocol, *address))),
                 "{status:?}"
             );
+            let elsewhere = status.listen.iter().find(|a| a.port() != forward.listen_port);
+            if let Some(address) = elsewhere {
+                let said = format!("; listens at {} instead", address.port());
+                prop_assert!(status.reason.contains(&said), "{status:?}");
+            }
+            if forward.auto && status.state == ForwardState::Conflict {
+                prop_assert!(
+                    bench.all_busy || in_force(bench).all(|(d, f, _)| (d, f.id) != (*distro, forward.id))
+                );
+            }
         }
     }
-    let listening: BTreeSet<SocketAddr> = bench
+    let listening: BTreeSet<(Protocol, SocketAddr)> = bench
         .actual
         .relays
-        .values()
-        .flat_map(|applied| applied.listening.clone())
+        .iter()
+        .flat_map(|(key, applied)| applied.listening.iter().map(|address| (key.protocol, *address)))
         .collect();
     prop_assert_eq!(open, listening);
     Ok(())
