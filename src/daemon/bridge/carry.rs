@@ -18,11 +18,14 @@ pub(super) const MOST: usize = 256;
 
 /// A connection takes two descriptors. With all bridges and all connections that is 2,304 of the 4,096 that the unit
 /// grants (`LimitNOFILE`); the rest is for what the daemon is there for. No single service can take more than a quarter.
-const LIMITS: Limits = Limits {
-    per_forward: 256,
-    total: 1024,
-    dial_timeout: Duration::from_secs(5),
-};
+fn limits() -> Limits {
+    Limits {
+        per_forward: 256,
+        total: 1024,
+        dial_timeout: Duration::from_secs(5),
+        ..Limits::default()
+    }
+}
 
 impl Bridge {
     /// What is dialled: an IPv4 address in IPv6 clothes is an IPv4 address.
@@ -58,7 +61,7 @@ impl Bridges {
     pub(super) fn new(wants: watch::Receiver<BridgeWants>) -> Self {
         Self {
             gate: Arc::new(CompanionOnly::new(wants)),
-            budget: Budget::new(LIMITS),
+            budget: Budget::new(limits()),
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
             draining: Vec::new(),
