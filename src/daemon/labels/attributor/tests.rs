@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -36,6 +36,9 @@ fn all_holders_are_found_oldest_first() {
             start_time: 10,
             name: "master".into(),
             exe: Some("/usr/bin/master".into()),
+            uid: world.owner().0,
+            gid: world.owner().1,
+            ..Process::default()
         }
     );
     assert_eq!((owner.uid, owner.user.as_deref()), (1000, Some("ann")));
@@ -430,7 +433,7 @@ fn the_real_proc_finds_this_process_and_a_child_that_inherits() {
     let mut scanner = crate::listeners::Scanner::open(crate::listeners::SourceChoice::Auto).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut attributor = Attributor::new().unwrap();
+    let mut attributor = patient(Attributor::new().unwrap());
     let mut owner = |after: Duration| {
         let mut sockets = scanner.scan().unwrap();
         sockets.retain(|socket| socket.address.port() == port);
@@ -480,6 +483,12 @@ fn settle(attributor: &mut Attributor, socket: &Socket, start: Instant) -> Insta
         assert!(attributor.attribute(std::slice::from_ref(socket), now)[0].is_some());
     }
     calm
+}
+
+/// With made-up time, an answer that a busy machine delays must not look like one that never comes.
+fn patient(mut attributor: Attributor) -> Attributor {
+    attributor.declarations.patience = Duration::from_secs(20);
+    attributor
 }
 
 fn names(owner: &Owner) -> Vec<&str> {
@@ -534,11 +543,17 @@ impl World {
     }
 
     fn attributor(&self) -> Attributor {
-        Attributor::with_paths(
-            &self.folder.path().join("proc"),
-            &self.folder.path().join("passwd"),
-        )
-        .unwrap()
+        patient(Attributor::with_paths(&self.folder.path().join("proc"), self.folder.path()).unwrap())
+    }
+
+    /// The user and group to whom all of the made-up processes belong.
+    fn owner(&self) -> (u32, u32) {
+        let meta = fs::metadata(self.folder.path()).unwrap();
+        (meta.uid(), meta.gid())
+    }
+
+    fn file(&self, pid: i32, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.folder.path().join(format!("proc/{pid}/{name}")), content).unwrap();
     }
 
     fn process(&self, pid: i32, start_time: u64, name: &str, sockets: &[(i32, u64)]) {
@@ -576,4 +591,5 @@ impl World {
     }
 }
 
+mod declared;
 mod real;
