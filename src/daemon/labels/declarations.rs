@@ -17,7 +17,7 @@ use super::value;
 /// The variable.
 const VARIABLE: &str = "WSLNETD";
 /// The threads for all this; the unit allows for them (`TasksMax=`).
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     per_user: 3,
     total: 18,
 };
@@ -187,10 +187,16 @@ impl Declarations {
             Some(Err(why)) => unreadable(why),
             None if now.saturating_duration_since(known.since) < OVERDUE => Heard::Pending,
             None => unreadable(
-                "reading it takes too long; a process of its user keeps its memory on something that does not answer. \
-                 End that process",
+                "reading it takes too long, as a process of its user does not let its memory be looked at; end or restart \
+                 that process",
             ),
         }
+    }
+
+    /// How many questions there were.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> u64 {
+        self.asked
     }
 
     fn ask(&self, holder: &Holder, question: u64, user: u32) {

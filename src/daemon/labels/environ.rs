@@ -1,8 +1,9 @@
 //! One variable of a process's environment, and nothing else of it: environments hold secrets.
 //!
-//! `/proc/PID/environ` is the memory of the process. Opening and reading it can take for ever, when the process has put
-//! that memory on a file system or under a page handler (userfaultfd) that does not answer. So this is only called on
-//! threads that may be lost.
+//! `/proc/PID/environ` is the memory of the process. Opening and reading it can take for ever: it needs the lock of that
+//! memory, which a process can hold for as long as it likes, for instance by a file system of its own that does not answer.
+//! (The environment itself can be neither on such a file system nor in the hands of userfaultfd: FOLL_ANON, and faults
+//! that may not be retried, mm/gup.c.) So this is only called on threads that may be lost.
 //!
 //! What is read is the environment as the process was started with. A program that writes its title over it (nginx,
 //! PostgreSQL, redis, sshd: setproctitle(3bsd)) has erased it by then.
