@@ -188,8 +188,6 @@ impl<K, A> State<K, A> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use std::sync::mpsc::{self, Receiver, Sender};
     use std::time::Duration;
 

@@ -710,4 +710,5 @@ impl World {
 }
 
 mod declared;
+mod grouped;
 mod real;
