@@ -349,9 +349,9 @@ impl Known {
     }
 }
 
-/// Whether a process holds sockets on behalf of services that it starts when they are needed. A program can
-/// call itself what it likes. By that it changes the rhythm of looks and the order of holders, and its own word goes unheard
-/// beside that of others.
+/// Whether a process holds sockets on behalf of services that it starts when they are needed. A program can call itself
+/// what it likes. By that it changes the rhythm of looks and the order of holders, and its own word goes unheard beside that
+/// of others.
 fn is_manager(process: &Process) -> bool {
     process.pid == INIT || process.name == USER_MANAGER
 }

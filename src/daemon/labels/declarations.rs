@@ -1,10 +1,10 @@
 //! What the holders of listeners say of themselves: `WSLNETD=…` in the environment of a program. Each program is asked
-//! once; the answer is kept for as long as the process runs it and holds a listener.
+//! once; the answer is kept for as long as the process runs it and holds a listener. What a process forks and what then runs
+//! on in the same program has the same environment, so it is not asked: workers come and go often.
 //!
 //! An answer can take for ever to come ([`super::environ`]), so it is fetched by other threads. A scan waits a moment for
 //! those that are fresh, and not for users who let it wait.
 
-use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,28 +117,28 @@ impl Declarations {
         for (identity, holder) in holders {
             let program = Program::of(holder);
             let question = self.asked + 1;
-            match self.known.entry(identity) {
-                Place::Vacant(place) => {
-                    place.insert(Known {
-                        program,
-                        question,
-                        since: now,
-                        answer: None,
-                    });
+            let same = self
+                .known
+                .get_mut(&identity)
+                .filter(|known| known.program == program);
+            if let Some(known) = same {
+                if !known.is_to_be_asked_again(now) {
+                    continue;
                 }
-                Place::Occupied(mut place) if place.get().program != program => {
-                    place.insert(Known {
-                        program,
-                        question,
-                        since: now,
-                        answer: None,
-                    });
+                (known.question, known.since) = (question, now);
+            } else {
+                let answer = self.word_of_parent(holder, &program);
+                let is_known = answer.is_some();
+                let known = Known {
+                    program,
+                    question,
+                    since: now,
+                    answer,
+                };
+                self.known.insert(identity, known);
+                if is_known {
+                    continue;
                 }
-                Place::Occupied(mut place) if place.get().is_to_be_asked_again(now) => {
-                    let known = place.get_mut();
-                    (known.question, known.since) = (question, now);
-                }
-                Place::Occupied(_) => continue,
             }
             self.asked = question;
             let user = responsible(holder.process().uid);
@@ -156,6 +156,16 @@ impl Declarations {
                 .get(identity)
                 .is_some_and(|known| known.question == *question)
         });
+    }
+
+    /// What the parent of a process said, if both run in the same program.
+    fn word_of_parent(&self, holder: &Holder, program: &Program) -> Option<Answer> {
+        let parent = holder.description.parent;
+        let mut known = self.known.range((parent, 0)..=(parent, u64::MAX));
+        let (_, known) = known.next()?;
+        let is_same = known.program == *program && program.places != Places::default();
+        let word = known.answer.as_ref()?;
+        (is_same && word.is_ok()).then(|| word.clone())
     }
 
     /// Takes the answers that are there, after a moment's wait for those to fresh questions.

@@ -76,6 +76,8 @@ impl Process {
 pub(super) struct Description {
     /// All but what needs other files: the group's name, and what the process says.
     pub(super) process: Process,
+    /// The PID of its parent.
+    pub(super) parent: i32,
     /// Changes when the process executes a program; see [`Stat::places`].
     pub(super) places: Places,
     /// Why it is not known where the process belongs, for people.
@@ -104,6 +106,7 @@ impl Holder {
         (self.process().pid, self.process().start_time)
     }
 
+    /// What is known of it.
     pub(super) fn process(&self) -> &Process {
         &self.description.process
     }
@@ -248,6 +251,7 @@ impl OpenProcess {
                     process.title()
                 )
             }),
+            parent: stat.parent,
             places: stat.places,
             process,
         })

@@ -137,11 +137,9 @@ impl<K: Send + 'static, A: Send + 'static> Shared<K, A> {
         }
     }
 
-    fn work(self: Arc<Self>) {
+    fn work(&self) {
         let mut state = self.lock();
         while let Some(job) = state.take() {
-            // This one may not come back.
-            self.hire(&mut state);
             drop(state);
             let answer = (job.read)();
             state = self.lock();

@@ -530,6 +530,47 @@ fn a_word_that_cannot_be_read_is_asked_for_again_and_stays_unread_meanwhile() {
 }
 
 #[test]
+fn what_is_forked_says_what_its_parent_says_until_it_is_another_program() {
+    let world = World::new();
+    let stat = |pid: i32, parent: i32, places: &str| {
+        let stat = format!("{pid} (a) S {parent} {}{pid} 0 0 0 {places}", "0 ".repeat(17));
+        world.file(pid, "stat", stat);
+    };
+    world.process(200, 200, "master", &[(9, 77)]);
+    stat(200, 1, "7 8 9");
+    world.file(200, "environ", "WSLNETD=off\0");
+    let mut attributor = world.attributor();
+    let start = Instant::now();
+    attributor.attribute(&[socket(77)], start);
+    for (pid, parent, places) in [(201, 200, "7 8 9"), (202, 200, "7 8 0"), (203, 1, "7 8 9")] {
+        world.process(pid, 0, "master", &[(9, 77)]);
+        world.file(pid, "environ", "WSLNETD=lan\0");
+        stat(pid, parent, places);
+    }
+
+    let owner = attributor
+        .attribute(&[socket(77)], start + VERIFY)
+        .remove(0)
+        .unwrap();
+
+    let says = |owner: Owner| {
+        owner
+            .holders
+            .into_iter()
+            .filter_map(|holder| holder.says)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(says(owner), ["off", "off", "lan", "lan"]);
+    assert_eq!(attributor.declarations.asked(), 3);
+    stat(201, 200, "1 2 3");
+    let owner = attributor
+        .attribute(&[socket(77)], start + 2 * VERIFY)
+        .remove(0)
+        .unwrap();
+    assert_eq!(says(owner), ["off", "lan", "lan", "lan"]);
+}
+
+#[test]
 fn a_program_whose_first_thread_has_ended_is_heard_through_another() {
     let world = World::new();
     world.process(200, 10, "threads", &[]);

@@ -9,6 +9,8 @@ pub(super) const PLACES: usize = 7;
 /// What is used of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
+    /// The process that forked it, or that inherited it since.
+    pub(super) parent: i32,
     /// When the process started, in clock ticks since boot.
     pub(super) start_time: u64,
     /// Where the program and its environment lie in memory. The kernel chooses these places anew, at random, whenever the
@@ -25,10 +27,12 @@ impl Stat {
         let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number.checked_sub(3)?)?.parse().ok();
+        let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
+        let place = |number| field(number)?.parse().ok();
         Some(Self {
-            start_time: field(22)?,
-            places: PROGRAM.map(|number| field(number).unwrap_or_default()),
+            parent: field(4)?.parse().ok()?,
+            start_time: field(22)?.parse().ok()?,
+            places: PROGRAM.map(|number| place(number).unwrap_or_default()),
         })
     }
 }
@@ -47,7 +51,8 @@ mod tests {
     fn reads_the_start_time_behind_a_hostile_name() {
         let stat = b"42 (a) S 1 (x) R 9) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 0 0\n";
 
-        assert_eq!(Stat::parse(stat).unwrap().start_time, 987_654);
+        let parsed = Stat::parse(stat).unwrap();
+        assert_eq!((parsed.parent, parsed.start_time), (1, 987_654));
         assert_eq!(Stat::parse(b"42 (cat) S 1"), None);
         assert_eq!(Stat::parse(b""), None);
     }
