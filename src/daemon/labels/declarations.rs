@@ -49,8 +49,8 @@ pub(super) struct Declarations {
     processes: Arc<Processes>,
     readers: Readers<Question, Answer>,
     known: BTreeMap<(i32, u64), Known>,
-    /// The number of the latest question.
-    asked: u64,
+    /// The number of the latest question, and so of all questions.
+    pub(super) asked: u64,
     /// What was asked in this round and is worth to be waited for.
     fresh: BTreeSet<Question>,
     /// How long one scan waits for those.
@@ -201,12 +201,6 @@ impl Declarations {
                  that process",
             ),
         }
-    }
-
-    /// How many questions there were.
-    #[cfg(test)]
-    pub(super) fn asked(&self) -> u64 {
-        self.asked
     }
 
     fn ask(&self, holder: &Holder, question: u64, user: u32) {

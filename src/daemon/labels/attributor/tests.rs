@@ -561,7 +561,7 @@ fn what_is_forked_says_what_its_parent_says_until_it_is_another_program() {
             .collect::<Vec<_>>()
     };
     assert_eq!(says(owner), ["off", "off", "lan", "lan"]);
-    assert_eq!(attributor.declarations.asked(), 3);
+    assert_eq!(attributor.declarations.asked, 3);
     stat(201, 200, "1 2 3");
     let owner = attributor
         .attribute(&[socket(77)], start + 2 * VERIFY)

@@ -114,7 +114,7 @@ fn a_program_is_asked_once() {
         eyes.look(&speaker, start + 1000 * seconds * MS);
     }
 
-    assert_eq!(eyes.attributor.declarations.asked(), 1);
+    assert_eq!(eyes.attributor.declarations.asked, 1);
 }
 
 #[test]
@@ -145,7 +145,7 @@ sys.stdin.readline()
 
     assert_eq!(eyes.holders(), 2);
     assert_eq!((labels.get("wslnetd"), declared), (Some("lan"), Declared::Known));
-    assert_eq!(eyes.attributor.declarations.asked(), 1);
+    assert_eq!(eyes.attributor.declarations.asked, 1);
 }
 
 #[test]
