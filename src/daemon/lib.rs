@@ -3,8 +3,9 @@
 //!
 //! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
 //! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
-//! [`push`] tells Windows and [`bridge`] opens a way to loopback where a rule asks for one; [`report`], [`control`] and [`cli`] tell people. [`policy`], [`picture`], [`damper`] and
-//! [`report`] are pure: they do no I/O and take time as an argument.
+//! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people; [`containers`] asks engines, [`bridge`] reaches
+//! loopback, [`wsl`] asks WSL. [`policy`], [`picture`], [`damper`] and [`report`] are pure: they do no I/O and take time as an
+//! argument.
 #![cfg(target_os = "linux")]
 
 pub mod bridge;
@@ -25,3 +26,4 @@ pub mod push;
 pub mod report;
 pub mod run;
 pub mod systemd;
+pub mod wsl;

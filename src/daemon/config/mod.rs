@@ -107,6 +107,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether any selector asks for the name of the distro.
+    #[must_use]
+    pub fn names_distro(&self) -> bool {
+        let opt_out = self.opt_out.iter().map(|opted| &opted.selector);
+        let mut selectors = opt_out.chain(self.rules.iter().map(|rule| &rule.when));
+        selectors.any(|selector| selector.terms().iter().any(|term| term.key == Key::Distro))
+    }
+
     /// Which UDP sockets a rule could share.
     #[must_use]
     pub fn udp_interest(&self) -> UdpInterest {

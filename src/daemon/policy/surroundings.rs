@@ -91,10 +91,10 @@ impl Surroundings {
                 self.default_name()
             ));
         }
-        if self.peer_is_v6 && !takes_v6(socket) {
+        if self.peer_is_v6 && !socket.takes_v6() {
             return Err("listens on IPv4 only, and the companion is reached by IPv6".to_owned());
         }
-        if !self.peer_is_v6 && !takes_v4(socket) {
+        if !self.peer_is_v6 && !socket.takes_v4() {
             return Err(
                 "listens on IPv6 only, and WSL's NAT network is IPv4; listen on 0.0.0.0 (or on :: without IPV6_V6ONLY) to share it"
                     .to_owned(),
@@ -158,20 +158,4 @@ impl Surroundings {
             .as_ref()
             .map_or("no interface (there is no default route)", |(_, name)| name)
     }
-}
-
-/// Whether a socket accepts IPv4 connections at all. Where IPV6_V6ONLY is not known, `::` counts as dual-stack, which
-/// is the kernel's default (net.ipv6.bindv6only).
-pub(super) fn takes_v4(socket: &Socket) -> bool {
-    let address = socket.address.ip();
-    match address {
-        IpAddr::V4(_) => true,
-        IpAddr::V6(v6) if v6.is_unspecified() => socket.v6only != Some(true),
-        IpAddr::V6(_) => address.to_canonical().is_ipv4(),
-    }
-}
-
-/// Whether a socket accepts IPv6 connections at all; one bound to a v4-mapped address does not.
-pub(super) fn takes_v6(socket: &Socket) -> bool {
-    socket.address.ip().to_canonical().is_ipv6()
 }

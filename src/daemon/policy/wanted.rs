@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::{Bind, Reach};
 
-use super::surroundings::{takes_v4, takes_v6};
 use super::{Exposure, Surroundings, Verdict, Way};
 use crate::config::ListenPort;
 use crate::listeners::{Socket, TransportPort};
@@ -182,9 +181,9 @@ impl Wanted {
 fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<Decided<'a>> {
     let reachable = |one: &&Decided<'a>| {
         let family = if surroundings.peer_is_v6 {
-            takes_v6(one.socket)
+            one.socket.takes_v6()
         } else {
-            takes_v4(one.socket)
+            one.socket.takes_v4()
         };
         family && !one.socket.is_loopback() && surroundings.foreign_device(one.socket).is_none()
     };

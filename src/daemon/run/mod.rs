@@ -2,6 +2,7 @@
 //! a new [`Picture`], and whatever differs from before goes out.
 
 mod changes;
+mod distro;
 mod inputs;
 mod mode;
 mod service;
@@ -20,6 +21,7 @@ use wslnet_console::control::{self as endpoint, Endpoint};
 use wslnet_protocol::ForwardSet;
 
 use self::changes::Changes;
+use self::distro::Distro;
 use self::mode::Mode;
 use self::service::{Signals, Watchdog};
 use crate::bridge::{self, BridgeStates, BridgeWants};
@@ -98,6 +100,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
 
     let mut daemon = Daemon {
         policy: Policy::new(&config),
+        distro: Distro::find_out(&config),
         config,
         config_files,
         config_error: None,
@@ -148,6 +151,7 @@ struct Daemon {
     config_error: Option<String>,
     fixed_companion: Option<SocketAddr>,
     mode: Mode,
+    distro: Distro,
     observer: Observer,
     observed: watch::Receiver<Observed>,
     network: watch::Receiver<NetworkView>,
@@ -208,6 +212,7 @@ impl Daemon {
                 () = until(self.held.next()) => {}
                 () = until(self.recheck) => {}
                 () = self.mode.changed() => {}
+                () = self.distro.changed() => {}
                 () = watchdog.tick() => watchdog.feed(&self.observer, &self.manager),
                 () = end.next() => break,
                 ended = &mut tasks.pusher => bail!("the pusher ended: {ended:?}"),
@@ -240,7 +245,7 @@ impl Daemon {
         self.pushed.note_answers(&new);
         self.pushed.forget_closed_ports(&new);
         if let Some(set) = new.set(&self.pushed) {
-            if self.mode.is_settled() {
+            if self.may_push() {
                 self.pushed.remember(&new);
                 self.wanted.send_if_modified(|before| replace(before, Some(set)));
                 self.journal(&new);
@@ -261,6 +266,12 @@ impl Daemon {
         self.manager.status(&report::status_line(&new));
         self.recheck = new.recheck;
         picture.send_replace(new);
+    }
+
+    /// Whether all is known that verdicts hang on. Earlier, a set would close what the daemon's predecessor had opened, or
+    /// open what must stay private.
+    fn may_push(&self) -> bool {
+        self.mode.is_settled() && (self.distro.is_settled() || !self.config.names_distro())
     }
 
     /// Tells the journal what became of listeners.
@@ -293,7 +304,7 @@ impl Daemon {
             held: &self.held,
             containers: &Containers::default(),
             bridges: &self.bridges.borrow(),
-            distro: self.config.distro.as_deref(),
+            distro: self.distro.name(),
             own_pid: self.own_pid,
             companion: &self.companion.borrow(),
             config_error: self.config_error.as_deref(),
@@ -338,6 +349,9 @@ impl Daemon {
 
         if let Some(mode) = mode {
             self.mode = mode;
+        }
+        if config.distro != self.config.distro {
+            self.distro = Distro::find_out(&config);
         }
         if let Some(observer) = observer {
             self.observed = observer.observed();

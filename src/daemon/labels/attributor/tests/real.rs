@@ -180,14 +180,14 @@ fn a_thread_with_descriptors_of_its_own_is_labelled() {
 }
 
 /// An actor and an attributor that looks at its listener only.
-struct Stage {
+pub(super) struct Stage {
     actor: Actor,
     scanner: Scanner,
     attributor: Attributor,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::of(Actor::start(ACTOR))
     }
 
@@ -195,12 +195,16 @@ impl Stage {
         Self {
             actor,
             scanner: Scanner::open(SourceChoice::Auto, UdpInterest::default()).unwrap(),
-            attributor: Attributor::new().unwrap(),
+            attributor: patient(Attributor::new().unwrap()),
         }
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.actor.pid()
+    }
+
     /// The labels of the actor's listener at this moment.
-    fn at(&mut self, now: Instant) -> crate::labels::Labels {
+    pub(super) fn at(&mut self, now: Instant) -> crate::labels::Labels {
         let mut sockets = self.scanner.scan().unwrap();
         sockets.retain(|socket| socket.address.port() == self.actor.port);
         let owner = self.attributor.attribute(&sockets, now).remove(0);
