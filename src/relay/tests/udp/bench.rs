@@ -1,0 +1,159 @@
+//! The test bench: services, clients, gates, and waiting with a deadline.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use wslnet_relay::{Budget, Gate, Limits, UdpForwarder};
+
+/// Nothing here takes this long, unless it hangs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gate that lets everything pass.
+#[derive(Debug)]
+pub(crate) struct Open;
+
+impl Gate for Open {
+    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn permits(&self, _target: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A forward with one listening socket, and the service behind it.
+pub(crate) struct Bench {
+    pub(crate) forwarder: UdpForwarder,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) address: SocketAddr,
+    pub(crate) service: UdpSocket,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::with_limits(Limits::default()).await
+    }
+
+    pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::with(limits, Arc::new(Open)).await
+    }
+
+    pub(crate) async fn with_gate(gate: Arc<dyn Gate>) -> Self {
+        Self::with(Limits::default(), gate).await
+    }
+
+    async fn with(limits: Limits, gate: Arc<dyn Gate>) -> Self {
+        let service = socket().await;
+        let budget = Budget::new(limits);
+        let mut forwarder = UdpForwarder::new(service.local_addr().unwrap(), gate, Arc::clone(&budget));
+        let address = forwarder.listen(listening()).unwrap();
+        Self {
+            forwarder,
+            budget,
+            address,
+            service,
+        }
+    }
+
+    /// A client whose flow was answered, and the address at which the service answers it.
+    pub(crate) async fn connect(&self) -> (UdpSocket, SocketAddr) {
+        let client = client(self.address).await;
+        let flow = converse(&client, &self.service).await;
+        (client, flow)
+    }
+
+    /// A client whose flow has yet to be answered, and the address at which the service may do so.
+    pub(crate) async fn knock(&self) -> (UdpSocket, SocketAddr) {
+        let client = client(self.address).await;
+        client.send(b"knock").await.unwrap();
+        let (said, flow) = hear(&self.service).await;
+        assert_eq!(said, b"knock");
+        (client, flow)
+    }
+
+    pub(crate) async fn until_deserted(&self) {
+        until("all flows have ended", || {
+            self.forwarder.counters().connections == 0
+        })
+        .await;
+    }
+}
+
+/// A forward to `target` that listens on a port of its own.
+pub(crate) fn forward(target: SocketAddr, budget: &Arc<Budget>) -> (UdpForwarder, SocketAddr) {
+    let mut forwarder = UdpForwarder::new(target, Arc::new(Open), Arc::clone(budget));
+    let address = forwarder.listen(listening()).unwrap();
+    (forwarder, address)
+}
+
+pub(crate) fn listening() -> std::net::UdpSocket {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+/// An address where nobody is.
+pub(crate) fn nobody() -> SocketAddr {
+    listening().local_addr().unwrap()
+}
+
+pub(crate) async fn socket() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// A client of `address`. Being connected, it hears nobody else.
+pub(crate) async fn client(address: SocketAddr) -> UdpSocket {
+    let client = socket().await;
+    client.connect(address).await.unwrap();
+    client
+}
+
+/// Whether the port at `address` can be had.
+pub(crate) fn is_free(address: SocketAddr) -> bool {
+    std::net::UdpSocket::bind(address).is_ok()
+}
+
+/// The next datagram, and where it comes from.
+pub(crate) async fn hear(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut said = vec![0; 65_536];
+    let (length, from) = in_time(socket.recv_from(&mut said)).await.unwrap();
+    said.truncate(length);
+    (said, from)
+}
+
+/// Both directions work, and nothing else has been said. Returns where the service saw the client.
+pub(crate) async fn converse(client: &UdpSocket, service: &UdpSocket) -> SocketAddr {
+    client.send(b"ping").await.unwrap();
+    let (said, flow) = hear(service).await;
+    assert_eq!(said, b"ping");
+    service.send_to(b"pong", flow).await.unwrap();
+    assert_eq!(hear(client).await.0, b"pong");
+    flow
+}
+
+/// Answers everything with itself, for as long as the runtime lasts.
+pub(crate) fn echo(service: UdpSocket) {
+    tokio::spawn(async move {
+        loop {
+            let mut said = vec![0; 65_536];
+            // Windows tells a socket of clients that are gone.
+            if let Ok((length, from)) = service.recv_from(&mut said).await {
+                let _gone = service.send_to(&said[..length], from).await;
+            }
+        }
+    });
+}
+
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(DEADLINE, future).await.unwrap()
+}
+
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
