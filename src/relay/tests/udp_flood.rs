@@ -21,7 +21,12 @@ const MEMORY: usize = 32 << 20;
 
 #[test]
 fn ten_thousand_sources_cost_no_more_than_the_limit_and_put_nobody_out() {
-    let limits = Limits::default();
+    // So long that nothing but the limit holds them.
+    let limits = Limits {
+        flow_timeout: Duration::from_secs(600),
+        unanswered_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    };
     raise_descriptors();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();

@@ -11,6 +11,15 @@ use wslnet_relay::{Budget, Gate, Limits, UdpForwarder};
 /// Nothing here takes this long, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Limits under which no flow falls silent before a test is over.
+pub(crate) fn patient() -> Limits {
+    Limits {
+        flow_timeout: Duration::from_secs(600),
+        unanswered_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    }
+}
+
 /// A gate that lets everything pass.
 #[derive(Debug)]
 pub(crate) struct Open;
@@ -35,7 +44,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        Self::with_limits(Limits::default()).await
+        Self::with_limits(patient()).await
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
@@ -43,11 +52,11 @@ impl Bench {
     }
 
     pub(crate) async fn with_gate(gate: Arc<dyn Gate>) -> Self {
-        Self::with(Limits::default(), gate).await
+        Self::with(patient(), gate).await
     }
 
     async fn with(limits: Limits, gate: Arc<dyn Gate>) -> Self {
-        let service = socket().await;
+        let service = UdpSocket::bind("127.0.0.8:0").await.unwrap();
         let budget = Budget::new(limits);
         let mut forwarder = UdpForwarder::new(service.local_addr().unwrap(), gate, Arc::clone(&budget));
         let address = forwarder.listen(listening()).unwrap();
@@ -90,13 +99,16 @@ pub(crate) fn forward(target: SocketAddr, budget: &Arc<Budget>) -> (UdpForwarder
     (forwarder, address)
 }
 
+/// Like those of services, and those of nobody, on an address of their own: the many sockets of clients and of the relay
+/// get no port there that another test has just given up, and looks at.
 pub(crate) fn listening() -> std::net::UdpSocket {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+    std::net::UdpSocket::bind("127.0.0.7:0").unwrap()
 }
 
 /// An address where nobody is.
 pub(crate) fn nobody() -> SocketAddr {
-    listening().local_addr().unwrap()
+    let socket = std::net::UdpSocket::bind("127.0.0.9:0").unwrap();
+    socket.local_addr().unwrap()
 }
 
 pub(crate) async fn socket() -> UdpSocket {

@@ -2,13 +2,13 @@
 
 use wslnet_relay::Limits;
 
-use crate::bench::{Bench, client, converse, forward, hear, until};
+use crate::bench::{Bench, client, converse, forward, hear, patient, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_takes_the_place_of_the_oldest_flow_that_was_never_answered() {
     let bench = Bench::with_limits(Limits {
         flows_per_forward: 3,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let (answered, to_answered) = bench.connect().await;
@@ -41,7 +41,7 @@ async fn a_newcomer_takes_the_place_of_the_oldest_flow_that_was_never_answered()
 async fn where_all_are_answered_the_newcomer_is_not_heard() {
     let bench = Bench::with_limits(Limits {
         flows_per_forward: 2,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let (one, to_one) = bench.connect().await;
@@ -66,7 +66,7 @@ async fn where_all_are_answered_the_newcomer_is_not_heard() {
 async fn all_forwards_together_keep_to_the_total_and_none_takes_from_another() {
     let bench = Bench::with_limits(Limits {
         flows_total: 2,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let (other, address) = forward(bench.service.local_addr().unwrap(), &bench.budget);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UdpSocket;
-use wslnet_relay::{Budget, Gate, Limits, UdpForwarder};
+use wslnet_relay::{Budget, Gate, UdpForwarder};
 
-use crate::bench::{Bench, client, converse, forward, hear, listening, nobody, socket, until};
+use crate::bench::{Bench, Open, client, converse, forward, hear, listening, nobody, patient, socket, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_refuses_ends_the_flow_and_gets_the_next_datagram_once_it_is_there() {
     let target = nobody();
-    let (forwarder, address) = forward(target, &Budget::new(Limits::default()));
+    let (forwarder, address) = forward(target, &Budget::new(patient()));
     let client = client(address).await;
 
     client.send(b"anybody?").await.unwrap();
@@ -181,7 +181,7 @@ async fn the_gate_hears_the_plain_address_of_a_mapped_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forward_to_itself_ends_at_the_first_turn() {
-    let (mut forwarder, address) = forward(nobody(), &Budget::new(Limits::default()));
+    let (mut forwarder, address) = forward(nobody(), &Budget::new(patient()));
     forwarder.retarget(address);
     let client = client(address).await;
 
@@ -198,7 +198,7 @@ async fn a_forward_to_itself_ends_at_the_first_turn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_through_two_forwards_ends_too() {
-    let budget = Budget::new(Limits::default());
+    let budget = Budget::new(patient());
     let (mut one, to_one) = forward(nobody(), &budget);
     let (two, to_two) = forward(to_one, &budget);
     one.retarget(to_two);
@@ -218,7 +218,7 @@ async fn a_datagram_that_seems_to_come_from_a_forward_is_a_loop() {
     let forger = socket.try_clone().unwrap();
     let mut other = UdpForwarder::new(
         bench.service.local_addr().unwrap(),
-        Arc::new(crate::bench::Open),
+        Arc::new(Open),
         Arc::clone(&bench.budget),
     );
     let address = other.listen(socket).unwrap();
