@@ -158,6 +158,12 @@ pub(crate) fn echo(service: UdpSocket) {
     });
 }
 
+/// Waits until clients have been sent so much, and not more. It is counted a moment after they hear it.
+pub(crate) async fn until_sent(forwarder: &UdpForwarder, bytes: u64) {
+    until("all is counted", || forwarder.counters().bytes_out >= bytes).await;
+    assert_eq!(forwarder.counters().bytes_out, bytes);
+}
+
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(DEADLINE, future).await.unwrap()
 }

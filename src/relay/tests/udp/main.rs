@@ -1,4 +1,5 @@
-//! The UDP relay between real clients and real services on loopback sockets. Everything here also runs under Wine.
+//! The UDP relay between real clients and real services on loopback sockets. Everything here also runs under Wine,
+//! except what says otherwise.
 #![expect(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
 
 mod bench;
@@ -6,3 +7,7 @@ mod datagrams;
 mod life;
 mod limits;
 mod refusals;
+
+// Depends on the order in which epoll tells of sockets.
+#[cfg(target_os = "linux")]
+mod fairness;
