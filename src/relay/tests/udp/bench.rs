@@ -1,8 +1,8 @@
 //! The test bench: services, clients, gates, and waiting with a deadline.
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
@@ -56,7 +56,7 @@ impl Bench {
     }
 
     async fn with(limits: Limits, gate: Arc<dyn Gate>) -> Self {
-        let service = UdpSocket::bind("127.0.0.8:0").await.unwrap();
+        let service = UdpSocket::bind((loopback(8), 0)).await.unwrap();
         let budget = Budget::new(limits);
         let mut forwarder = UdpForwarder::new(service.local_addr().unwrap(), gate, Arc::clone(&budget));
         let address = forwarder.listen(listening()).unwrap();
@@ -99,16 +99,27 @@ pub(crate) fn forward(target: SocketAddr, budget: &Arc<Budget>) -> (UdpForwarder
     (forwarder, address)
 }
 
-/// Like those of services, and those of nobody, on an address of their own: the many sockets of clients and of the relay
-/// get no port there that another test has just given up, and looks at.
 pub(crate) fn listening() -> std::net::UdpSocket {
-    std::net::UdpSocket::bind("127.0.0.7:0").unwrap()
+    std::net::UdpSocket::bind((loopback(7), 0)).unwrap()
 }
 
 /// An address where nobody is.
 pub(crate) fn nobody() -> SocketAddr {
-    let socket = std::net::UdpSocket::bind("127.0.0.9:0").unwrap();
+    let socket = std::net::UdpSocket::bind((loopback(9), 0)).unwrap();
     socket.local_addr().unwrap()
+}
+
+/// The address 127.0.0.`last`, where the many sockets of clients and of the relay get no port that another test has just
+/// given up, and looks at. Wine binds there, but sends from 127.0.0.1 all the same: there it has to be that.
+fn loopback(last: u8) -> Ipv4Addr {
+    static ARE_APART: LazyLock<bool> = LazyLock::new(|| {
+        let from = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let to = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        to.set_read_timeout(Some(DEADLINE)).unwrap();
+        from.send_to(b"where am I?", to.local_addr().unwrap()).unwrap();
+        to.recv_from(&mut [0; 16]).unwrap().1 == from.local_addr().unwrap()
+    });
+    Ipv4Addr::new(127, 0, 0, if *ARE_APART { last } else { 1 })
 }
 
 pub(crate) async fn socket() -> UdpSocket {
