@@ -11,3 +11,7 @@ mod refusals;
 // Depends on the order in which epoll tells of sockets.
 #[cfg(target_os = "linux")]
 mod fairness;
+
+// Wine tells of a refusal that came before anybody waited for news at the next datagram only.
+#[cfg(unix)]
+mod refused;
