@@ -119,13 +119,14 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 
 step_e2e() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base postgresql gdbserver
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl nginx-light redis-server dnsmasq-base postgresql gdbserver \
+        bind9-dnsutils
     e2e --skip systemd:: --skip sandbox:: --skip wine::
 }
 
 step_systemd() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl systemd systemd-container dbus
     e2e systemd:: sandbox::
 }
 
