@@ -15,6 +15,7 @@ use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
 use crate::config;
+use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
 use crate::push::COMPANION;
 use crate::report::{Row, StatusReport, Walk};
@@ -93,6 +94,9 @@ enum Command {
         /// The key: 64 hex digits
         key: PublicKey,
     },
+    /// Tell the daemon of the containers of one engine; for wslnetd-engines.socket
+    #[command(hide = true)]
+    Containers,
 }
 
 /// Runs the program with the process's own arguments.
@@ -181,6 +185,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 key.fingerprint()
             ))?)
         }
+        Command::Containers => reader::run(),
     }
 }
 
