@@ -11,6 +11,7 @@ mod bench;
 mod address;
 mod ceiling;
 mod cli;
+mod containers;
 mod distros;
 mod expose;
 mod failure;

@@ -22,6 +22,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use wslnet_console::text::clean;
 
 use super::{Engine, EngineKind};
 
@@ -29,6 +30,8 @@ use super::{Engine, EngineKind};
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How much of an answer is taken from the socket at once, and how long its head may be, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How many characters are shown of what is wrong with an answer. It may quote the answer.
+const SHOWN_CHARS: usize = 200;
 
 /// Where the sockets of engines are.
 #[derive(Clone, Debug)]
@@ -187,7 +190,7 @@ impl Api {
     pub(super) fn unusable(&self, what: impl fmt::Display) -> ApiError {
         ApiError::Answer {
             path: self.path(),
-            what: what.to_string(),
+            what: clean(what.to_string(), SHOWN_CHARS),
         }
     }
 

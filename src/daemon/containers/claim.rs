@@ -92,7 +92,11 @@ impl<'a> Claim<'a> {
         Some(Self {
             kinds: program.kinds,
             uids: vec![uid],
-            by: if program.only_ports { By::Port } else { By::PortIfAny },
+            by: if program.only_ports {
+                By::Port
+            } else {
+                By::PortIfAny
+            },
         })
     }
 
@@ -108,7 +112,12 @@ impl<'a> Claim<'a> {
     /// The engines that may know more.
     pub(super) fn engines(&self) -> impl Iterator<Item = Engine> {
         let kinds = self.kinds.iter();
-        kinds.flat_map(|kind| self.uids.iter().map(|uid| Engine { kind: *kind, uid: *uid }))
+        kinds.flat_map(|kind| {
+            self.uids.iter().map(|uid| Engine {
+                kind: *kind,
+                uid: *uid,
+            })
+        })
     }
 }
 

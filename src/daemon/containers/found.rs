@@ -64,15 +64,19 @@ impl Containers {
     pub fn troubles(&self, listeners: &[Listener], now: Instant) -> BTreeSet<String> {
         let mut troubles = BTreeSet::new();
         for listener in listeners {
-            let Some(claim) = Claim::of(listener) else { continue };
+            let Some(claim) = Claim::of(listener) else {
+                continue;
+            };
             if matches!(self.answer(&claim, listener, now), Found::Container(_)) {
                 continue;
             }
             for engine in claim.engines() {
                 let trouble = self.engines.get(&engine).and_then(|heard| heard.trouble.as_ref());
-                troubles.extend(trouble.map(|trouble| {
-                    format!("the labels of containers of {engine} are not known: {trouble}")
-                }));
+                troubles.extend(
+                    trouble.map(|trouble| {
+                        format!("the labels of containers of {engine} are not known: {trouble}")
+                    }),
+                );
             }
         }
         troubles
@@ -194,7 +198,9 @@ impl Known {
                 known.publish(told, index);
             }
             let mut members = pod.into_iter().enumerate();
-            let members = members.by_ref().filter(|(place, told)| *place == 0 || !told.is_infra);
+            let members = members
+                .by_ref()
+                .filter(|(place, told)| *place == 0 || !told.is_infra);
             let mut members = members.map(|(_, told)| told.container);
             if let Some(first) = members.next() {
                 known.containers.push(Container {
@@ -221,7 +227,10 @@ impl Known {
             By::Port | By::PortIfAny => {
                 let (ip, port) = (published_at(socket.address.ip()), socket.address.port());
                 let start = (socket.protocol, ip, 0);
-                let (_, (last, index)) = self.ports.range(start..=(socket.protocol, ip, port)).next_back()?;
+                let (_, (last, index)) = self
+                    .ports
+                    .range(start..=(socket.protocol, ip, port))
+                    .next_back()?;
                 (port <= *last).then_some(*index)?
             }
         };

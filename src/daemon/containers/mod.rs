@@ -16,6 +16,10 @@
 
 mod api;
 mod claim;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod fixture;
 mod found;
 mod list;
 pub(crate) mod reader;

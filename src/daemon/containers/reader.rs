@@ -67,10 +67,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it names none, and when the connection breaks.
-pub(super) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    sockets: &Sockets,
-) -> io::Result<()> {
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, sockets: &Sockets) -> io::Result<()> {
     let (input, output) = split(stream);
     let mut peer = Peer {
         input,
@@ -94,7 +91,11 @@ pub(super) async fn serve(
         }
         let text = error.to_string();
         let is_absence = error.is_absence();
-        let answer = if is_absence { Answer::Absent(text) } else { Answer::Silent(text) };
+        let answer = if is_absence {
+            Answer::Absent(text)
+        } else {
+            Answer::Silent(text)
+        };
         peer.tell(answer).await?;
 
         let pause = pauses.next().or(PAUSES.last()).copied().unwrap_or_default();

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
+use wslnet_console::text::clean;
 
 use super::api::Sockets;
 use super::reader;
@@ -37,6 +38,8 @@ const PAUSES: [Duration; 4] = [
 ];
 /// How much travels to a reader in this process before it has to be taken, in bytes.
 const PIPE_BYTES: usize = 64 * 1024;
+/// How many characters are shown of what is wrong with a report. It may quote the report.
+const SHOWN_CHARS: usize = 200;
 
 /// Where the engines and the reader are.
 #[derive(Clone, Debug)]
@@ -59,7 +62,10 @@ impl Default for Places {
 
 /// Follows the engines in demand until `stop`. What is sent in is [`super::demand`] of the current listeners; what comes out
 /// changes whenever a listener may have got another answer.
-pub fn watch(places: Places, stop: CancellationToken) -> (watch::Sender<Demand>, watch::Receiver<Containers>) {
+pub fn watch(
+    places: Places,
+    stop: CancellationToken,
+) -> (watch::Sender<Demand>, watch::Receiver<Containers>) {
     let (demand, demanded) = watch::channel(Demand::new());
     let (heard, containers) = watch::channel(Containers::default());
     let supervisor = Supervisor {
@@ -189,7 +195,7 @@ impl Follower {
             }
             let reason = match ended {
                 Ok(()) => "it ended".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => clean(error.to_string(), SHOWN_CHARS),
             };
             let text = format!(
                 "no word from {}: {reason}; see `journalctl -u 'wslnetd-engines@*'`",

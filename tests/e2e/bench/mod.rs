@@ -4,6 +4,7 @@
 mod client;
 mod companion;
 mod distro;
+mod engine;
 mod guests;
 mod machine;
 mod place;
@@ -17,6 +18,7 @@ mod world;
 pub use client::Client;
 pub use companion::Companion;
 pub use distro::Distro;
+pub use engine::{Engine, IMAGE};
 pub use guests::{PYTHON, guest, listen_on, web};
 pub use machine::{Machine, NetNs};
 pub use program::{Program, Ran};

@@ -1,8 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use super::*;
+use crate::containers::fixture::listener;
 use crate::containers::{EngineKind, demand};
-use crate::labels::{Declared, Labels, Owner, Process};
 
 const DOCKER: Engine = Engine {
     kind: EngineKind::Docker,
@@ -52,16 +52,51 @@ fn who_holds_a_listener_and_what_its_engine_said_decide() {
         // There is nobody to tell of it.
         ("docker-proxy", 105, vec![(100, absent())], "nothing"),
         ("dockerd", 105, vec![(100, absent())], "nothing"),
-        ("docker-proxy", 105, vec![(90, shop(81)), (101, absent())], "nothing"),
+        (
+            "docker-proxy",
+            105,
+            vec![(90, shop(81)), (101, absent())],
+            "nothing",
+        ),
         // The engine went or fell silent later: facts stay.
-        ("docker-proxy", 900, vec![(101, shop(80)), (102, absent())], "shop"),
-        ("docker-proxy", 900, vec![(101, shop(80)), (102, silent())], "shop"),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, shop(80)), (102, absent())],
+            "shop",
+        ),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, shop(80)), (102, silent())],
+            "shop",
+        ),
         // It came back.
-        ("docker-proxy", 900, vec![(101, absent()), (102, shop(80))], "shop"),
-        ("docker-proxy", 900, vec![(101, absent()), (102, shop(81))], "waits"),
-        ("docker-proxy", 900, vec![(101, absent()), (102, silent())], "waits"),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, absent()), (102, shop(80))],
+            "shop",
+        ),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, absent()), (102, shop(81))],
+            "waits",
+        ),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, absent()), (102, silent())],
+            "waits",
+        ),
         // The container stopped, its listener is about to.
-        ("docker-proxy", 900, vec![(101, shop(80)), (102, shop(81))], "waits"),
+        (
+            "docker-proxy",
+            900,
+            vec![(101, shop(80)), (102, shop(81))],
+            "waits",
+        ),
         // Not an engine's, whatever the engine says.
         ("nginx", 105, vec![(101, shop(80))], "nothing"),
         ("docker-proxyx", 105, vec![(101, shop(80))], "nothing"),
@@ -90,7 +125,10 @@ fn each_user_has_engines_of_his_own() {
 
     let pretender = listener("0.0.0.0:80", 1000, &["docker-proxy"], now);
 
-    assert_eq!(demand(std::slice::from_ref(&pretender)), BTreeMap::from([(of_user, now)]));
+    assert_eq!(
+        demand(std::slice::from_ref(&pretender)),
+        BTreeMap::from([(of_user, now)])
+    );
     assert_eq!(word(&containers.of(&pretender, now), now), "waits");
     containers.hear(of_user, now, list([told("own", &[(None, 80, 80)])]));
     assert_eq!(word(&containers.of(&pretender, now), now), "own");
@@ -252,7 +290,9 @@ fn troubles_are_told_where_they_matter() {
         Vec::from_iter(containers.troubles(&[known, unknown.clone()], now)),
         ["the labels of containers of Docker are not known: it sleeps; wake it"]
     );
-    let Found::Waits { reason, .. } = containers.of(&unknown, now) else { panic!("it waits") };
+    let Found::Waits { reason, .. } = containers.of(&unknown, now) else {
+        panic!("it waits")
+    };
     assert!(reason.contains("Docker"), "{reason}");
 }
 
@@ -275,11 +315,13 @@ fn list<const N: usize>(containers: [Told; N]) -> Answer {
 }
 
 fn told(name: &str, ports: &[(Option<&str>, u16, u16)]) -> Told {
-    let ports = ports.iter().map(|(ip, first, last)| super::super::list::Published {
-        protocol: Protocol::Tcp,
-        ip: ip.map(|ip| ip.parse().unwrap()),
-        ports: (*first, *last),
-    });
+    let ports = ports
+        .iter()
+        .map(|(ip, first, last)| super::super::list::Published {
+            protocol: Protocol::Tcp,
+            ip: ip.map(|ip| ip.parse().unwrap()),
+            ports: (*first, *last),
+        });
     Told {
         id: format!("id of {name}"),
         container: Container {
@@ -288,33 +330,5 @@ fn told(name: &str, ports: &[(Option<&str>, u16, u16)]) -> Told {
         },
         ports: ports.collect(),
         ..Told::default()
-    }
-}
-
-fn listener(address: &str, uid: u32, holders: &[&str], since: Instant) -> Listener {
-    let holder = |name: &&str| Process {
-        pid: 7,
-        start_time: 1,
-        name: (*name).to_owned(),
-        exe: None,
-    };
-    Listener {
-        socket: Socket {
-            protocol: Protocol::Tcp,
-            address: address.parse().unwrap(),
-            v6only: None,
-            uid,
-            inode: 5,
-            cookie: Some(1),
-            interface: None,
-        },
-        owner: Some(Owner {
-            holders: holders.iter().map(holder).collect(),
-            uid,
-            user: None,
-            declared: Declared::Known,
-        }),
-        labels: Labels::default(),
-        since,
     }
 }

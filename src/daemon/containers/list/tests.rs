@@ -18,7 +18,9 @@ fn docker_tells_of_each_port_and_address() {
     let names = list.containers.iter().map(|told| told.container.name.as_str());
     assert_eq!(names.collect::<Vec<_>>(), ["hostnet", "shop2"]);
     assert_eq!(list.left_out, 0);
-    let [hostnet, shop] = &list.containers[..] else { panic!("{list:?}") };
+    let [hostnet, shop] = &list.containers[..] else {
+        panic!("{list:?}")
+    };
     assert_eq!(hostnet.ports, []);
     assert_eq!(hostnet.id.len(), 64);
     assert_eq!(shop.container.image, "bench:1");
@@ -153,7 +155,11 @@ fn no_list_makes_us_keep_more_than_is_allowed() {
     assert_eq!(list.left_out + list.containers.len(), 9);
     // It also fits into one report, whatever JSON makes of the texts.
     let report = serde_json::to_vec(&list).unwrap();
-    assert!(report.len() < super::super::report::REPORT_BYTES, "{}", report.len());
+    assert!(
+        report.len() < super::super::report::REPORT_BYTES,
+        "{}",
+        report.len()
+    );
 }
 
 #[test]
