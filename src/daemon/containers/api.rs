@@ -1,7 +1,8 @@
 //! Requests to an engine: `GET` over its Unix socket, within bounds of time and size.
 //!
-//! The sockets of users lie in folders of theirs, and the one who connects may be root. So a socket is opened without
-//! following links or entering file systems that the user has mounted, must be his, and must be served by him.
+//! The sockets of users lie in folders of theirs, and the one who connects may go everywhere. So a socket is opened without
+//! following links, must be the user's, and must be served by him. (A file system that he has mounted there denies all others
+//! by itself, without asking him; fuse(4).)
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,8 +17,7 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
@@ -134,8 +134,8 @@ pub(super) struct Api {
     engine: Engine,
     /// The folder that is entered as it is.
     folder: PathBuf,
-    /// The socket below it.
-    name: &'static str,
+    /// The way to the socket below it.
+    names: &'static [&'static str],
 }
 
 impl Api {
@@ -146,9 +146,9 @@ impl Api {
                 0 => sockets.run.clone(),
                 uid => sockets.users.join(uid.to_string()),
             },
-            name: match engine.kind {
-                EngineKind::Docker => "docker.sock",
-                EngineKind::Podman => "podman/podman.sock",
+            names: match engine.kind {
+                EngineKind::Docker => &["docker.sock"],
+                EngineKind::Podman => &["podman", "podman.sock"],
             },
         }
     }
@@ -249,28 +249,26 @@ impl Api {
             path: self.path(),
             what,
         };
-        let to_folder = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let folder = nix::fcntl::open(&self.folder, to_folder | OFlag::O_DIRECTORY, Mode::empty())
+        let to_file = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let folder = nix::fcntl::open(&self.folder, to_file | OFlag::O_DIRECTORY, Mode::empty())
             .map_err(|errno| not_there(errno.into()))?;
-        let mut resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH;
-        if self.engine.uid != 0 {
-            resolve |= ResolveFlag::RESOLVE_NO_XDEV;
-        }
-        let how = OpenHow::new().flags(to_folder).resolve(resolve);
-        let socket = openat2(&folder, self.name, how).map_err(|errno| match errno {
-            Errno::ELOOP => not_its("reached by a symbolic link"),
-            Errno::EXDEV => not_its("on a file system of its own"),
-            errno => not_there(errno.into()),
-        })?;
-        let about = fstat(&socket).map_err(|errno| not_there(errno.into()))?;
-        if SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
-            return Err(not_its("no socket"));
-        }
-        if about.st_uid != self.engine.uid {
-            return Err(not_its("another user's"));
+        // Not by openat2, which does this in one go: systemd's RestrictSUIDSGID= takes it away.
+        let mut reached = folder;
+        for name in self.names {
+            reached = openat(&reached, *name, to_file | OFlag::O_NOFOLLOW, Mode::empty())
+                .map_err(|errno| not_there(errno.into()))?;
+            let about = fstat(&reached).map_err(|errno| not_there(errno.into()))?;
+            match SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT {
+                SFlag::S_IFSOCK if about.st_uid == self.engine.uid => {}
+                SFlag::S_IFSOCK => return Err(not_its("another user's")),
+                SFlag::S_IFLNK => return Err(not_its("a symbolic link, or behind one")),
+                // Leads on, or fails at the next step.
+                SFlag::S_IFDIR => {}
+                _ => return Err(not_its("no socket")),
+            }
         }
         // The very socket that was looked at, whatever has its name by now.
-        let opened = Path::new("/proc/self/fd").join(socket.as_raw_fd().to_string());
+        let opened = Path::new("/proc/self/fd").join(reached.as_raw_fd().to_string());
         let stream = UnixStream::connect(opened).await.map_err(not_there)?;
         let server = stream.peer_cred().map_err(not_there)?.uid();
         if server != self.engine.uid {
@@ -280,7 +278,7 @@ impl Api {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(self.name)
+        self.folder.join(self.names.iter().collect::<PathBuf>())
     }
 }
 

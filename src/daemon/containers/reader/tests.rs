@@ -161,6 +161,24 @@ async fn what_is_not_there_or_not_its_is_absent_and_the_reason_names_the_fix() {
 }
 
 #[tokio::test]
+async fn the_way_to_a_socket_leads_through_no_link_either() {
+    let podman = fake::own(EngineKind::Podman);
+    let folder = fake::folder();
+    let path = fake::socket_path(&folder, podman);
+    let _listener = BlockingListener::bind(&path).unwrap();
+    let parent = path.parent().unwrap();
+    fs::rename(parent, parent.with_extension("real")).unwrap();
+    symlink(parent.with_extension("real"), parent).unwrap();
+
+    let report = Reading::start(podman, fake::sockets(&folder)).await.next().await;
+
+    let Answer::Absent(text) = report.answer else {
+        panic!("{report:?}")
+    };
+    assert!(text.contains("symbolic link"), "{text}");
+}
+
+#[tokio::test]
 async fn a_user_cannot_pass_off_the_socket_of_another_as_his_own() {
     let other = Engine {
         kind: EngineKind::Docker,
