@@ -4,7 +4,7 @@
 //! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
 //! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
 //! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people. [`policy`], [`picture`], [`damper`] and
-//! [`report`] are pure: they do no I/O and take time as an argument.
+//! [`report`] are pure: they do no I/O and take time as an argument. [`wsl`] asks WSL's own programs.
 #![cfg(target_os = "linux")]
 
 pub mod bridge;
@@ -23,3 +23,4 @@ pub mod push;
 pub mod report;
 pub mod run;
 pub mod systemd;
+pub mod wsl;

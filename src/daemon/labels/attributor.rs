@@ -9,6 +9,9 @@
 //! the next one waits for the most impatient socket only. Sockets that still belong to nobody are then looked for in the
 //! threads of all processes, now and then: a thread may have descriptors of its own.
 //!
+//! What holders say of themselves is read from their environments by other threads ([`Declarations`]), because that can
+//! hang; here nothing does.
+//!
 //! What a look costs grows with the number of processes and their descriptors, about a microsecond each; no single
 //! process can hold it up for longer than it has descriptors.
 
@@ -16,10 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::processes::{Holder, OpenProcess, Process, Processes};
-use super::users::Users;
+use super::declarations::{Declarations, Heard};
+use super::names::{Names, Subordinates, Users};
+use super::processes::{Description, Holder, OpenProcess, Process, Processes};
 use super::{Declared, Owner};
 use crate::listeners::Socket;
 
@@ -57,8 +62,11 @@ const USER_MANAGER: &str = "systemd";
 /// Tells who owns each listener. See the module's page for when it looks.
 #[derive(Debug)]
 pub struct Attributor {
-    processes: Processes,
+    processes: Arc<Processes>,
     users: Users,
+    groups: Names,
+    subordinates: Subordinates,
+    declarations: Declarations,
     known: BTreeMap<Key, Known>,
     verified: Option<Instant>,
     warned: bool,
@@ -95,20 +103,24 @@ struct Known {
 }
 
 impl Attributor {
-    /// Uses `/proc` and `/etc/passwd`.
+    /// Uses `/proc`, and `passwd`, `group` and `subuid` in `/etc`.
     ///
     /// To see processes of other users it needs to be root, or to have CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
     ///
     /// # Errors
     /// When /proc cannot be opened.
     pub fn new() -> io::Result<Self> {
-        Self::with_paths(Path::new("/proc"), Path::new("/etc/passwd"))
+        Self::with_paths(Path::new("/proc"), Path::new("/etc"))
     }
 
-    fn with_paths(proc: &Path, passwd: &Path) -> io::Result<Self> {
+    fn with_paths(proc: &Path, etc: &Path) -> io::Result<Self> {
+        let processes = Arc::new(Processes::open(proc)?);
         Ok(Self {
-            processes: Processes::open(proc)?,
-            users: Users::new(passwd),
+            declarations: Declarations::new(Arc::clone(&processes)),
+            processes,
+            users: Users::new(etc.join("passwd")),
+            groups: Names::new(etc.join("group")),
+            subordinates: Subordinates::new(etc.join("subuid")),
             known: BTreeMap::new(),
             verified: None,
             warned: false,
@@ -120,18 +132,29 @@ impl Attributor {
     /// what is missing from it is forgotten.
     pub fn attribute(&mut self, sockets: &[Socket], now: Instant) -> Vec<Option<Owner>> {
         self.follow(sockets, now);
+        let mut is_news = false;
         if self
             .verified
             .is_none_or(|last| now.saturating_duration_since(last) >= VERIFY)
         {
             self.verified = Some(now);
             self.users.refresh();
+            self.groups.refresh();
+            self.subordinates.refresh(&self.users);
             self.verify(now);
+            is_news = true;
         }
         if self.known.values().any(|known| known.is_due(now)) {
             self.look(now);
+            is_news = true;
         }
-        sockets.iter().map(|socket| self.owner(socket)).collect()
+        if is_news {
+            let speakers = self.known.values().flat_map(Known::speakers);
+            let responsible = |uid| self.subordinates.responsible(uid);
+            self.declarations.follow(speakers, responsible, now);
+        }
+        self.declarations.listen();
+        sockets.iter().map(|socket| self.owner(socket, now)).collect()
     }
 
     /// Forgets what is gone and makes what is new due.
@@ -147,14 +170,14 @@ impl Attributor {
         }
     }
 
-    /// Checks that remembered holders still hold their sockets, and what they are called by now. Opens each process
-    /// once, however many sockets it has.
+    /// Checks that remembered holders still hold their sockets, and what they are called and where they belong by now.
+    /// Opens each process once, however many sockets it has.
     fn verify(&mut self, now: Instant) {
-        let mut open: BTreeMap<i32, Option<(OpenProcess, Process)>> = BTreeMap::new();
+        let mut open: BTreeMap<i32, Option<(OpenProcess, Description)>> = BTreeMap::new();
         for (key, known) in &mut self.known {
             let before = known.holders.len();
             known.holders.retain_mut(|holder| {
-                let current = open.entry(holder.process.pid).or_insert_with_key(|pid| {
+                let current = open.entry(holder.process().pid).or_insert_with_key(|pid| {
                     let process = self.processes.process(*pid)?;
                     let description = process.describe()?;
                     Some((process, description))
@@ -162,13 +185,13 @@ impl Attributor {
                 let Some((process, description)) = current else {
                     return false;
                 };
-                if description.start_time != holder.process.start_time
+                if description.process.start_time != holder.process().start_time
                     || !process.holds(&holder.link, key.inode)
                 {
                     return false;
                 }
                 // The same process may run another program by now.
-                holder.process.clone_from(description);
+                holder.description.clone_from(description);
                 true
             });
             // It may have moved the descriptor, or somebody else may have taken over.
@@ -243,20 +266,31 @@ impl Attributor {
         }
     }
 
-    fn owner(&self, socket: &Socket) -> Option<Owner> {
+    fn owner(&self, socket: &Socket, now: Instant) -> Option<Owner> {
         let known = self
             .known
             .get(&Key::of(socket))
             .filter(|known| !known.holders.is_empty())?;
+        let mut declared = Declared::Known;
+        let mut holders = Vec::new();
+        for holder in &known.holders {
+            let mut process = holder.process().clone();
+            process.group = self.groups.name(process.gid).map(str::to_owned);
+            if let Some(reason) = holder.description.trouble.clone() {
+                declared.worsen(Declared::Unreadable { reason });
+            }
+            match self.declarations.of(holder, now) {
+                Heard::Said(said) => process.says = said.map(str::to_owned),
+                Heard::Pending => declared.worsen(Declared::Pending),
+                Heard::Unreadable(reason) => declared.worsen(Declared::Unreadable { reason }),
+            }
+            holders.push(process);
+        }
         Some(Owner {
-            holders: known
-                .holders
-                .iter()
-                .map(|holder| holder.process.clone())
-                .collect(),
+            holders,
             uid: socket.uid,
             user: self.users.name(socket.uid).map(str::to_owned),
-            declared: Declared::Known,
+            declared,
         })
     }
 }
@@ -271,7 +305,7 @@ impl Known {
 
     /// How long a look at this age stays good enough.
     fn pause(&self, age: Duration) -> Duration {
-        let lent = self.holders.iter().all(|holder| is_manager(&holder.process));
+        let lent = self.holders.iter().all(|holder| is_manager(holder.process()));
         let (young, later) = match (self.holders.is_empty(), lent) {
             (true, _) => (UNSETTLED, STEADY),
             (false, true) => (UNSETTLED, LENT),
@@ -283,10 +317,19 @@ impl Known {
             .map_or(later, |(_, pause)| *pause)
     }
 
-    /// Takes over what a walk found, oldest first, managers last. Where one holder came, others may follow. A thread with descriptors of its own, which
-    /// most walks do not see, stays a holder until it is seen to have let go.
+    /// The holders whose word counts: managers speak for a socket that nobody else holds.
+    fn speakers(&self) -> impl Iterator<Item = &Holder> {
+        let is_other = |holder: &Holder| !is_manager(holder.process());
+        let is_served = self.holders.iter().any(is_other);
+        self.holders
+            .iter()
+            .filter(move |holder| !is_served || is_other(holder))
+    }
+
+    /// Takes over what a walk found, oldest first, managers last. Where one holder came, others may follow. A thread with
+    /// descriptors of its own, which most walks do not see, stays a holder until it is seen to have let go.
     fn update(&mut self, mut found: Vec<Holder>, now: Instant) {
-        let is_found = |holder: &Holder| found.iter().any(|other| identity(other) == identity(holder));
+        let is_found = |holder: &Holder| found.iter().any(|other| other.identity() == holder.identity());
         let threads: Vec<Holder> = self
             .holders
             .iter()
@@ -294,20 +337,21 @@ impl Known {
             .cloned()
             .collect();
         found.extend(threads);
-        found.sort_by_key(|Holder { process, .. }| (is_manager(process), process.start_time, process.pid));
-        if !found.iter().map(identity).eq(self.holders.iter().map(identity)) {
+        found.sort_by_key(|holder| {
+            let process = holder.process();
+            (is_manager(process), process.start_time, process.pid)
+        });
+        let identities = |holders: &[Holder]| holders.iter().map(Holder::identity).collect::<Vec<_>>();
+        if identities(&found) != identities(&self.holders) {
             self.since = now;
         }
         self.holders = found;
     }
 }
 
-fn identity(holder: &Holder) -> (i32, u64) {
-    (holder.process.pid, holder.process.start_time)
-}
-
-/// Whether a process holds sockets on behalf of services that it starts when they are needed. Only the rhythm of looks
-/// and the order of holders hang on this, so it does not matter that a program can call itself what it likes.
+/// Whether a process holds sockets on behalf of services that it starts when they are needed. A program can
+/// call itself what it likes. By that it changes the rhythm of looks and the order of holders, and its own word goes unheard
+/// beside that of others.
 fn is_manager(process: &Process) -> bool {
     process.pid == INIT || process.name == USER_MANAGER
 }

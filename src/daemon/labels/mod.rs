@@ -1,19 +1,25 @@
 //! Who owns a listener, and the facts that the policy may ask for.
 //!
 //! [`Attributor`] finds the owner of a socket in /proc; [`labels_of`] turns a socket and its owner into [`Labels`]. What
-//! follows from the labels is the policy's business.
+//! follows from the labels is the policy's business. [`distro_name`] tells what the distro itself is called.
 
 mod attributor;
+mod declarations;
+mod distro;
+mod environ;
+mod names;
 mod processes;
-mod users;
+mod readers;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use wslnet_console::text::clean;
 
 pub use self::attributor::Attributor;
+pub use self::distro::{DistroName, distro_name};
+pub(crate) use self::names::Users;
 pub use self::processes::Process;
-pub(crate) use self::users::Users;
 use crate::listeners::Socket;
 
 /// The longest value that a label keeps, in characters: no path is longer (PATH_MAX, include/uapi/linux/limits.h).
@@ -42,7 +48,8 @@ pub struct Owner {
 }
 
 /// How much is known of what the holders of a listener say of themselves, by `WSLNETD=…` in their environment. What they
-/// say is the label `wslnetd`.
+/// say is the label `wslnetd`. In the rare case that it cannot be told which units a holder belongs to, that counts like an
+/// environment that cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Declared {
     /// All of it.
@@ -55,6 +62,20 @@ pub enum Declared {
         /// Why, for people.
         reason: String,
     },
+}
+
+impl Declared {
+    /// Less is known than before, if `other` is worse.
+    fn worsen(&mut self, other: Self) {
+        let rank = |declared: &Self| match declared {
+            Self::Known => 0,
+            Self::Pending => 1,
+            Self::Unreadable { .. } => 2,
+        };
+        if rank(&other) > rank(self) {
+            *self = other;
+        }
+    }
 }
 
 /// One fact, `key=value`.
@@ -87,6 +108,16 @@ impl Labels {
         if !self.0.contains(&label) {
             self.0.push(label);
         }
+    }
+
+    /// Adds the values of a key that has none yet, each once. There may be thousands: as many as a user can fork processes.
+    fn append<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeSet::new();
+        let distinct = values.filter(|value| seen.insert(*value));
+        self.0.extend(distinct.map(|value| Label {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }));
     }
 
     /// The first value of a key.
@@ -143,7 +174,23 @@ impl fmt::Display for Labels {
     }
 }
 
-/// The labels of a listener: `proto`, `port`, `bind`, `process` and `exe` (one for each distinct holder), `user`, `uid`.
+/// The labels of a listener, in this order:
+///
+/// | label | of the socket or its holders |
+/// |---|---|
+/// | `proto` | `tcp` or `udp` |
+/// | `port` | the port it listens on |
+/// | `bind` | `wildcard`, `loopback`, or the address |
+/// | `family` | `ipv4`, `ipv6`, or both values |
+/// | `process` | the names of the holders |
+/// | `exe` | the files of their programs |
+/// | `unit` | their systemd units, the innermost first |
+/// | `slice` | their systemd slices, the innermost first |
+/// | `user`, `uid` | the user who made the socket |
+/// | `group` | the effective groups of the holders |
+/// | `wslnetd` | what the holders say of themselves |
+///
+/// Where there are several holders, each distinct value is there once, in the order of the holders.
 ///
 /// Without an owner the socket belongs to another distro or to the system: there is no process to name, and the user
 /// id means nothing in this distro's `/etc/passwd`.
@@ -152,19 +199,28 @@ pub fn labels_of(socket: &Socket, owner: Option<&Owner>) -> Labels {
     labels.insert("proto", socket.protocol.to_string());
     labels.insert("port", socket.address.port().to_string());
     labels.insert("bind", bind(socket));
-    if let Some(owner) = owner {
-        // A program can give itself an empty name.
-        for holder in owner.holders.iter().filter(|holder| !holder.name.is_empty()) {
-            labels.insert("process", holder.name.as_str());
-        }
-        for exe in owner.holders.iter().filter_map(|holder| holder.exe.as_deref()) {
-            labels.insert("exe", exe);
-        }
-        if let Some(user) = &owner.user {
-            labels.insert("user", user.as_str());
+    for (family, is_taken) in [("ipv4", socket.takes_v4()), ("ipv6", socket.takes_v6())] {
+        if is_taken {
+            labels.insert("family", family);
         }
     }
+    let holders = || owner.iter().flat_map(|owner| &owner.holders);
+    // A program can give itself an empty name.
+    let names = holders().map(|holder| holder.name.as_str());
+    labels.append("process", names.filter(|name| !name.is_empty()));
+    labels.append("exe", holders().filter_map(|holder| holder.exe.as_deref()));
+    labels.append(
+        "unit",
+        holders().flat_map(|holder| &holder.units).map(String::as_str),
+    );
+    labels.append(
+        "slice",
+        holders().flat_map(|holder| &holder.slices).map(String::as_str),
+    );
+    labels.append("user", owner.and_then(|owner| owner.user.as_deref()).into_iter());
     labels.insert("uid", socket.uid.to_string());
+    labels.append("group", holders().filter_map(|holder| holder.group.as_deref()));
+    labels.append("wslnetd", holders().filter_map(|holder| holder.says.as_deref()));
     labels
 }
 
@@ -180,120 +236,4 @@ fn bind(socket: &Socket) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
-    use wslnet_protocol::Protocol;
-
-    use super::*;
-
-    #[test]
-    fn labels_come_in_a_fixed_order_with_each_value_once() {
-        let owner = Owner {
-            holders: vec![
-                process(7, "nginx", Some("/usr/sbin/nginx")),
-                process(8, "nginx", Some("/usr/sbin/nginx")),
-                process(1, "systemd", None),
-            ],
-            uid: 33,
-            user: Some("www-data".into()),
-            declared: Declared::Known,
-        };
-
-        let labels = labels_of(&socket("0.0.0.0:80", 33), Some(&owner));
-
-        assert_eq!(
-            labels.to_string(),
-            "proto=tcp port=80 bind=wildcard process=nginx process=systemd exe=/usr/sbin/nginx user=www-data uid=33"
-        );
-        assert_eq!(labels.get("process"), Some("nginx"));
-        assert!(labels.contains("process", "systemd"));
-        assert!(!labels.contains("process", "www-data"));
-        assert_eq!(labels.get("unit"), None);
-    }
-
-    #[test]
-    fn a_foreign_listener_has_no_process_and_no_user_name() {
-        let labels = labels_of(&socket("[::1]:631", 0), None);
-
-        assert_eq!(labels.to_string(), "proto=tcp port=631 bind=loopback uid=0");
-    }
-
-    #[test]
-    fn bind_is_wildcard_loopback_or_the_address() {
-        let bind_of = |address| {
-            labels_of(&socket(address, 0), None)
-                .get("bind")
-                .unwrap()
-                .to_owned()
-        };
-
-        let binds = [
-            "[::]:1",
-            "[::ffff:0.0.0.0]:1",
-            "127.8.0.1:1",
-            "[::ffff:127.0.0.1]:1",
-            "172.20.1.5:1",
-        ]
-        .map(bind_of);
-
-        assert_eq!(
-            binds,
-            ["wildcard", "wildcard", "loopback", "loopback", "172.20.1.5"]
-        );
-        assert_eq!(bind_of("[::ffff:172.20.1.5]:1"), "172.20.1.5");
-        assert_eq!(bind_of("[fd00::5]:1"), "fd00::5");
-    }
-
-    #[test]
-    fn a_long_value_is_kept_whole_and_shown_in_part() {
-        let path = format!("/{}", "long/".repeat(200));
-        let holder = process(7, "a", Some(&path));
-        let owner = Owner {
-            holders: vec![holder],
-            uid: 0,
-            user: None,
-            declared: Declared::Known,
-        };
-
-        let labels = labels_of(&socket("[::]:80", 0), Some(&owner));
-
-        assert_eq!(labels.get("exe"), Some(path.as_str()));
-        let exe = labels
-            .iter()
-            .find(|label| label.key == "exe")
-            .unwrap()
-            .to_string();
-        assert_eq!(exe.chars().count(), "exe=".len() + SHOWN_LIMIT);
-        assert!(exe.ends_with('…'), "{exe}");
-    }
-
-    #[test]
-    fn hostile_characters_are_not_shown_even_if_somebody_labels_with_them() {
-        let labels = Labels::from_iter([("process", "a\u{1b}[2Jb")]);
-
-        assert_eq!(labels.to_string(), "process=a\u{fffd}[2Jb");
-    }
-
-    fn socket(address: &str, uid: u32) -> Socket {
-        let address = address.parse().unwrap();
-        Socket {
-            protocol: Protocol::Tcp,
-            address,
-            v6only: None,
-            uid,
-            inode: 5,
-            cookie: Some(1),
-            interface: None,
-        }
-    }
-
-    fn process(pid: i32, name: &str, exe: Option<&str>) -> Process {
-        Process {
-            pid,
-            start_time: 1,
-            name: name.into(),
-            exe: exe.map(Into::into),
-        }
-    }
-}
+mod tests;

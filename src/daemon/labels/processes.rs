@@ -1,8 +1,12 @@
 //! What /proc tells about processes and the sockets they hold.
 //!
 //! A process is opened once, as the folder `/proc/PID`, and everything is read below that handle: it keeps naming the
-//! same process even when the PID is given to another one. Only `stat`, `comm`, `exe` and the links below `fd` are
-//! read. The other files show secrets (`environ`, `cmdline`), lead out of our file system (`cwd`, `root`) or can hang.
+//! same process even when the PID is given to another one. Only `stat`, `comm`, `cgroup`, `exe` and the links below `fd`
+//! are read here: none of them needs the process's memory or anything that it chose. The other files show secrets or can
+//! hang (`environ`, `cmdline`; the former is [`super::environ`]'s), or lead out of our file system (`cwd`, `root`).
+
+mod cgroup;
+mod stat;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -15,8 +19,11 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
+use wslnet_console::text::clean;
 
+use self::cgroup::Cgroup;
+use self::stat::Stat;
 use super::value;
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -24,9 +31,13 @@ const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
 
 /// `stat` and `comm` are far smaller.
 const FILE_LIMIT: u64 = 4096;
+/// `cgroup` has a line for each hierarchy of cgroup v1, of which there are about a dozen, and no line is longer than a path.
+const CGROUP_LIMIT: u64 = 128 * 1024;
+/// How much of a process's name is shown, in characters.
+const NAME_CHARS: usize = 64;
 
-/// One process of this distro.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One process of this distro. The default is a process of which nothing is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// Process id in this distro's PID namespace.
     pub pid: i32,
@@ -36,12 +47,48 @@ pub struct Process {
     pub name: String,
     /// The program file, made safe to print but not shortened. `None` where the process has none any more or we may not look.
     pub exe: Option<String>,
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+    /// The name of that group in `/etc/group`, made safe to print.
+    pub group: Option<String>,
+    /// The systemd units that its control group belongs to, made safe to print, the innermost first: a service of a user,
+    /// then the service that is the user's manager. The inner ones are the user's own choice.
+    pub units: Vec<String>,
+    /// The systemd slices likewise.
+    pub slices: Vec<String>,
+    /// The id of the container (64 hexadecimal digits) whose control group it is in, as Docker and Podman name it.
+    pub container: Option<String>,
+    /// What it says of itself by `WSLNETD=` in its environment, made safe to print.
+    pub says: Option<String>,
 }
+
+impl Process {
+    /// The process as messages name it: `12 (node)`.
+    pub(super) fn title(&self) -> String {
+        format!("{} ({})", self.pid, clean(&self.name, NAME_CHARS))
+    }
+}
+
+/// What is known of a process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Description {
+    /// All but what needs other files: the group's name, and what the process says.
+    pub(super) process: Process,
+    /// Changes when the process executes a program; see [`Stat::places`].
+    pub(super) places: Places,
+    /// Why it is not known where the process belongs, for people.
+    pub(super) trouble: Option<String>,
+}
+
+/// Where a process's program lies in memory.
+pub(super) type Places = [u64; stat::PLACES];
 
 /// A process that holds a socket, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
-    pub(super) process: Process,
+    pub(super) description: Description,
     /// The link below `/proc/PID` that leads to the socket, for example `fd/7`.
     pub(super) link: String,
 }
@@ -50,6 +97,23 @@ impl Holder {
     /// Whether it is not the process's first thread through which the socket was found.
     pub(super) fn is_by_thread(&self) -> bool {
         self.link.starts_with("task/")
+    }
+
+    /// The process, told from others for as long as the machine runs.
+    pub(super) fn identity(&self) -> (i32, u64) {
+        (self.process().pid, self.process().start_time)
+    }
+
+    pub(super) fn process(&self) -> &Process {
+        &self.description.process
+    }
+
+    /// The file below `/proc/PID` with the environment. When the first thread has ended, only the others still have it.
+    pub(super) fn environ(&self) -> String {
+        match self.link.rsplit_once("/fd/") {
+            Some((thread, _)) => format!("{thread}/environ"),
+            None => "environ".to_owned(),
+        }
     }
 }
 
@@ -121,14 +185,14 @@ impl Processes {
             if links.is_empty() {
                 continue;
             }
-            let Some(process) = open.describe() else {
+            let Some(description) = open.describe() else {
                 continue;
             };
             // It may have started another program in between, one that does not get the socket.
             links.retain(|inode, link| open.holds(link, *inode));
             for (inode, link) in links {
                 let holder = Holder {
-                    process: process.clone(),
+                    description: description.clone(),
                     link,
                 };
                 walk.holders.entry(inode).or_default().push(holder);
@@ -152,21 +216,83 @@ pub(super) struct OpenProcess {
 }
 
 impl OpenProcess {
-    /// Name, program and start time; `None` when the process is gone.
-    pub(super) fn describe(&self) -> Option<Process> {
-        let start_time = start_time(&self.read("stat")?)?;
-        let comm = self.read("comm")?;
+    /// What is known of it; `None` when the process is gone.
+    pub(super) fn describe(&self) -> Option<Description> {
+        let stat = self.stat()?;
+        let comm = self.read("comm", FILE_LIMIT).ok()?;
         let name = value(comm.strip_suffix(b"\n").unwrap_or(&comm));
-        let exe = readlinkat(&self.folder, "exe").ok().map(|path| {
-            let path = path.as_bytes();
-            value(path.strip_suffix(b" (deleted)").unwrap_or(path))
-        });
-        Some(Process {
+        let exe = self.exe();
+        // The owner of this folder, unlike that of what is in it, is always the process's effective user and group.
+        let owner = fstat(&self.folder).ok()?;
+        let (cgroup, trouble) = match self.cgroup() {
+            Ok(cgroup) => (cgroup, None),
+            Err(error) => (Cgroup::default(), Some(error)),
+        };
+        let process = Process {
             pid: self.pid,
-            start_time,
+            start_time: stat.start_time,
             name,
             exe,
+            uid: owner.st_uid,
+            gid: owner.st_gid,
+            group: None,
+            units: cgroup.units,
+            slices: cgroup.slices,
+            container: cgroup.container,
+            says: None,
+        };
+        Some(Description {
+            trouble: trouble.map(|error| {
+                format!(
+                    "the control group of process {} cannot be read: {error}",
+                    process.title()
+                )
+            }),
+            places: stat.places,
+            process,
         })
+    }
+
+    /// When the process started; `None` when it is gone.
+    pub(super) fn start_time(&self) -> Option<u64> {
+        Some(self.stat()?.start_time)
+    }
+
+    /// The program file, made safe to print.
+    pub(super) fn exe(&self) -> Option<String> {
+        let path = readlinkat(&self.folder, "exe").ok()?;
+        let path = path.as_bytes();
+        Some(value(path.strip_suffix(b" (deleted)").unwrap_or(path)))
+    }
+
+    /// The effective user; `None` when the process is gone.
+    pub(super) fn uid(&self) -> Option<u32> {
+        Some(fstat(&self.folder).ok()?.st_uid)
+    }
+
+    /// Opens a file of the process.
+    ///
+    /// # Errors
+    /// When the process is gone, or we may not.
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+        Ok(File::from(openat(&self.folder, name, FILE, Mode::empty())?))
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        Stat::parse(&self.read("stat", FILE_LIMIT).ok()?)
+    }
+
+    /// The control group; that of a process that is gone, or of a kernel without control groups, tells nothing.
+    ///
+    /// # Errors
+    /// When it cannot be told. Whoever may make control groups can make them too deep for the kernel to write down.
+    fn cgroup(&self) -> io::Result<Cgroup> {
+        match self.read("cgroup", CGROUP_LIMIT) {
+            Ok(file) if file.len() as u64 == CGROUP_LIMIT => Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(file) => Ok(Cgroup::parse(&file)),
+            Err(error) if is_over(&error) => Ok(Cgroup::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the link still leads to this socket.
@@ -237,17 +363,23 @@ impl OpenProcess {
         Ok(count)
     }
 
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let file = File::from(openat(&self.folder, name, FILE, Mode::empty()).ok()?);
+    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        file.take(FILE_LIMIT).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        self.open(name)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
 /// The process or descriptor ended while we looked.
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ESRCH)
+}
+
+/// The same, of an error of the standard library.
+pub(super) fn is_over(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|number| is_gone(Errno::from_raw(number)))
 }
 
 fn number(name: &CStr) -> Option<i32> {
@@ -260,13 +392,6 @@ fn socket_inode(target: &[u8]) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Field 22 of `/proc/PID/stat`. The name in field 2 may contain blanks and parentheses: count from the last one.
-fn start_time(stat: &[u8]) -> Option<u64> {
-    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -275,15 +400,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    #[test]
-    fn reads_the_start_time_behind_a_hostile_name() {
-        let stat = b"42 (a) S 1 (x) R 9) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 0 0\n";
-
-        assert_eq!(start_time(stat), Some(987_654));
-        assert_eq!(start_time(b"42 (cat) S 1"), None);
-        assert_eq!(start_time(b""), None);
-    }
 
     #[test]
     fn reads_the_inode_of_a_socket_link_only() {
@@ -311,7 +427,7 @@ mod tests {
             .unwrap();
 
         assert_eq!(walk.hidden, 1);
-        assert_eq!(walk.holders[&5][0].process.pid, 200);
+        assert_eq!(walk.holders[&5][0].process().pid, 200);
         assert_eq!(walk.holders[&5][0].link, "fd/3");
     }
 }

@@ -59,6 +59,21 @@ impl Socket {
     pub fn canonical_ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
+
+    /// Whether IPv4 reaches the socket at all. Where IPV6_V6ONLY is not known, `::` counts as dual-stack, which is the
+    /// kernel's default (net.ipv6.bindv6only).
+    pub fn takes_v4(&self) -> bool {
+        match self.address.ip() {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(v6) if v6.is_unspecified() => self.v6only != Some(true),
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+        }
+    }
+
+    /// Whether IPv6 reaches the socket at all; one that is bound to a v4-mapped address it does not.
+    pub fn takes_v6(&self) -> bool {
+        self.canonical_ip().is_ipv6()
+    }
 }
 
 /// Where scans get their sockets from.

@@ -6,24 +6,11 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wslnet_console::text::clean;
-
-/// The longest answer that is accepted from wslinfo, in bytes. A mode is one word.
-const ANSWER_LIMIT: u64 = 256;
-/// How much of what wslinfo complains about is read, in bytes.
-const COMPLAINT_LIMIT: u64 = 4096;
-/// How much of that is shown, in characters.
-const COMPLAINT_CHARS: usize = 200;
-/// How long to wait for complaints after the program's end; something else may still hold its stderr open.
-const COMPLAINT_TIME: Duration = Duration::from_millis(100);
+use crate::wsl::{self, AskError, Question};
 
 /// How WSL connects the VM to the network (`networkingMode` in `.wslconfig`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,43 +90,7 @@ pub enum Detection {
 pub struct NotConfigured;
 
 /// WSL gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ModeError {
-    /// wslinfo could not be started or read.
-    #[error("cannot run {} --networking-mode", .program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// wslinfo did not answer in time and was killed.
-    #[error("{} --networking-mode did not answer within {limit:?}{}", .program.display(), after(.complaint))]
-    TimedOut {
-        /// The program.
-        program: PathBuf,
-        /// How long it had.
-        limit: Duration,
-        /// The last line of its stderr, safe to show; may be empty.
-        complaint: String,
-    },
-    /// wslinfo said that it failed.
-    #[error("{} --networking-mode failed: {status}{}", .program.display(), after(.complaint))]
-    Failed {
-        /// The program.
-        program: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last line of its stderr, safe to show; may be empty.
-        complaint: String,
-    },
-    /// The answer is not one short word.
-    #[error("{} --networking-mode gave an answer that is not a mode", .program.display())]
-    Answer {
-        /// The program.
-        program: PathBuf,
-    },
-}
+pub type ModeError = AskError;
 
 /// Where to look. Tests look elsewhere.
 #[derive(Clone, Debug)]
@@ -160,7 +111,7 @@ impl Default for Probe {
             wslinfo: ["/usr/bin/wslinfo", "/bin/wslinfo"].map(PathBuf::from).into(),
             osrelease: "/proc/sys/kernel/osrelease".into(),
             run_wsl: "/run/WSL".into(),
-            limit: Duration::from_secs(5),
+            limit: wsl::LIMIT,
         }
     }
 }
@@ -200,8 +151,11 @@ impl Probe {
             }));
         };
         Ok(Detection::Ask(Inquiry {
-            program: wslinfo.clone(),
-            limit: self.limit,
+            question: Question {
+                program: wslinfo.clone(),
+                arguments: &["--networking-mode"],
+                limit: self.limit,
+            },
             ignored,
         }))
     }
@@ -218,8 +172,7 @@ impl Probe {
 /// A question to WSL.
 #[derive(Clone, Debug)]
 pub struct Inquiry {
-    program: PathBuf,
-    limit: Duration,
+    question: Question,
     ignored: Option<String>,
 }
 
@@ -229,99 +182,13 @@ impl Inquiry {
     /// # Errors
     /// When wslinfo gives no answer.
     pub fn ask(&self) -> Result<Detected, ModeError> {
-        let program = || self.program.clone();
-        let failed = |source| ModeError::Run {
-            program: program(),
-            source,
-        };
-        let mut child = Command::new(&self.program)
-            .arg("--networking-mode")
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let deadline = Instant::now() + self.limit;
-        let heard = listen(child.stdout.take(), ANSWER_LIMIT).and_then(|answer| {
-            let complaint = listen(child.stderr.take(), COMPLAINT_LIMIT)?;
-            Ok((answer.recv_timeout(self.limit), complaint))
-        });
-        let status = end(&mut child, deadline).map_err(failed)?;
-        let (answer, complaint) = heard.map_err(failed)?;
-        let complaint = || last_line(&complaint);
-        let (Ok(answer), Some(status)) = (answer, status) else {
-            return Err(ModeError::TimedOut {
-                program: program(),
-                limit: self.limit,
-                complaint: complaint(),
-            });
-        };
-        let answer = answer.map_err(failed)?;
-        if !status.success() {
-            return Err(ModeError::Failed {
-                program: program(),
-                status,
-                complaint: complaint(),
-            });
-        }
-        let word = str::from_utf8(&answer).map(str::trim).unwrap_or_default();
-        if word.is_empty() || answer.len() as u64 > ANSWER_LIMIT {
-            return Err(ModeError::Answer { program: program() });
-        }
-        let Ok(mode) = word.parse();
+        let Ok(mode) = self.question.ask()?.parse();
         Ok(Detected {
             mode,
-            source: format!("{} --networking-mode", self.program.display()),
+            source: self.question.to_string(),
             ignored: self.ignored.clone(),
         })
     }
-}
-
-/// What the program says there until it closes it, and at most one byte more than `limit`. The reading thread ends with
-/// the program.
-fn listen(pipe: Option<impl Read + Send + 'static>, limit: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
-    let pipe = pipe.ok_or(io::ErrorKind::BrokenPipe)?;
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().name("wslinfo".to_owned()).spawn(move || {
-        let mut said = Vec::new();
-        let read = pipe.take(limit + 1).read_to_end(&mut said);
-        // Nobody waits any more when time was up.
-        let _ = sender.send(read.map(|_| said));
-    })?;
-    Ok(receiver)
-}
-
-fn last_line(complaint: &Receiver<io::Result<Vec<u8>>>) -> String {
-    let Ok(Ok(said)) = complaint.recv_timeout(COMPLAINT_TIME) else {
-        return String::new();
-    };
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    clean(line.unwrap_or_default(), COMPLAINT_CHARS)
-}
-
-/// A complaint as it follows a message.
-fn after(complaint: &str) -> String {
-    if complaint.is_empty() {
-        String::new()
-    } else {
-        format!(": {complaint}")
-    }
-}
-
-/// Waits for the program's end; after the deadline kills it and answers `None`. In every case it is gone and reaped.
-fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(None)
 }
 
 #[cfg(test)]

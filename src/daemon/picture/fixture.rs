@@ -109,6 +109,7 @@ pub(crate) fn bound(id: u64, address: IpAddr, port: u16) -> Listener {
         start_time: 1,
         name: "node".to_owned(),
         exe: Some("/usr/bin/node".to_owned()),
+        ..Process::default()
     };
     let owner = Owner {
         holders: vec![process],

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -36,6 +36,9 @@ fn all_holders_are_found_oldest_first() {
             start_time: 10,
             name: "master".into(),
             exe: Some("/usr/bin/master".into()),
+            uid: world.owner().0,
+            gid: world.owner().1,
+            ..Process::default()
         }
     );
     assert_eq!((owner.uid, owner.user.as_deref()), (1000, Some("ann")));
@@ -426,11 +429,129 @@ fn threads_are_not_looked_into_more_often_than_every_ten_seconds() {
 }
 
 #[test]
+fn units_slices_container_and_group_are_read_and_followed() {
+    let world = World::new();
+    let id = "0123456789abcdef".repeat(4);
+    world.process(200, 10, "master", &[(9, 77)]);
+    let (_, gid) = world.owner();
+    fs::write(
+        world.folder.path().join("group"),
+        format!("www\x1b:x:{gid}:ann\n"),
+    )
+    .unwrap();
+    world.file(200, "cgroup", "0::/user.slice/user@1000.service/demo.service\n");
+    let mut attributor = world.attributor();
+    let start = Instant::now();
+
+    let before = attributor.attribute(&[socket(77)], start).remove(0).unwrap();
+    world.file(200, "cgroup", format!("0::/system.slice/docker-{id}.scope\n"));
+    let after = attributor
+        .attribute(&[socket(77)], start + VERIFY)
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(before.holders[0].units, ["demo.service", "user@1000.service"]);
+    assert_eq!(before.holders[0].slices, ["user.slice"]);
+    assert_eq!(before.holders[0].group.as_deref(), Some("www\u{fffd}"));
+    assert_eq!(before.holders[0].container, None);
+    assert_eq!(after.holders[0].units, [format!("docker-{id}.scope")]);
+    assert_eq!(after.holders[0].container, Some(id));
+}
+
+#[test]
+fn a_control_group_that_cannot_be_told_counts_as_an_unread_word() {
+    let world = World::new();
+    world.process(200, 10, "master", &[(9, 77)]);
+    world.process(300, 10, "endless", &[(9, 88)]);
+    fs::create_dir(world.folder.path().join("proc/200/cgroup")).unwrap();
+    world.file(300, "cgroup", vec![b'x'; 1 << 20]);
+    let mut attributor = world.attributor();
+
+    let owners = attributor.attribute(&[socket(77), socket(88)], Instant::now());
+
+    for (owner, name) in owners.into_iter().zip(["200 (master)", "300 (endless)"]) {
+        let Some(Declared::Unreadable { reason }) = owner.map(|owner| owner.declared) else {
+            panic!("{name} is known");
+        };
+        let start = format!("the control group of process {name} cannot be read: ");
+        assert!(reason.starts_with(&start), "{reason}");
+    }
+}
+
+#[test]
+fn a_manager_speaks_only_while_nobody_else_holds_the_socket() {
+    let world = World::new();
+    world.process(1, 1, "systemd", &[(30, 77)]);
+    world.file(1, "environ", "WSLNETD=off\0");
+    let mut attributor = world.attributor();
+    let start = Instant::now();
+
+    let alone = attributor.attribute(&[socket(77)], start).remove(0).unwrap();
+    world.process(500, 900, "sshd", &[(3, 77)]);
+    world.file(500, "environ", "WSLNETD=lan\0");
+    let together = attributor
+        .attribute(&[socket(77)], start + 100 * MS)
+        .remove(0)
+        .unwrap();
+
+    let says = |owner: &Owner| {
+        owner
+            .holders
+            .iter()
+            .map(|holder| holder.says.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(says(&alone), [Some("off".to_owned())]);
+    assert_eq!(says(&together), [Some("lan".to_owned()), None]);
+}
+
+#[test]
+fn a_word_that_cannot_be_read_is_asked_for_again_and_stays_unread_meanwhile() {
+    let world = World::new();
+    world.process(200, 10, "master", &[(9, 77)]);
+    let environ = world.folder.path().join("proc/200/environ");
+    fs::create_dir(&environ).unwrap();
+    let mut attributor = world.attributor();
+    let start = Instant::now();
+    let mut declared = |after| {
+        let owner = attributor.attribute(&[socket(77)], start + after * MS).remove(0);
+        owner.unwrap().declared
+    };
+
+    let first = declared(0);
+    fs::remove_dir(&environ).unwrap();
+    fs::write(&environ, "WSLNETD=lan\0").unwrap();
+    let too_soon = declared(9_000);
+    let again = declared(10_000);
+
+    assert!(matches!(first, Declared::Unreadable { .. }), "{first:?}");
+    assert_eq!(too_soon, first);
+    assert_eq!(again, Declared::Known);
+}
+
+#[test]
+fn a_program_whose_first_thread_has_ended_is_heard_through_another() {
+    let world = World::new();
+    world.process(200, 10, "threads", &[]);
+    world.thread(200, 205, &[(4, 77)]);
+    world.file(200, "environ", "");
+    world.file(200, "task/205/environ", "WSLNETD=off\0");
+    let mut attributor = world.attributor();
+
+    let owner = attributor
+        .attribute(&[socket(77)], Instant::now())
+        .remove(0)
+        .unwrap();
+
+    assert_eq!(owner.holders[0].says.as_deref(), Some("off"));
+}
+
+#[test]
 fn the_real_proc_finds_this_process_and_a_child_that_inherits() {
     let mut scanner = crate::listeners::Scanner::open(crate::listeners::SourceChoice::Auto).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut attributor = Attributor::new().unwrap();
+    let mut attributor = patient(Attributor::new().unwrap());
     let mut owner = |after: Duration| {
         let mut sockets = scanner.scan().unwrap();
         sockets.retain(|socket| socket.address.port() == port);
@@ -480,6 +601,12 @@ fn settle(attributor: &mut Attributor, socket: &Socket, start: Instant) -> Insta
         assert!(attributor.attribute(std::slice::from_ref(socket), now)[0].is_some());
     }
     calm
+}
+
+/// With made-up time, an answer that a busy machine delays must not look like one that never comes.
+fn patient(mut attributor: Attributor) -> Attributor {
+    attributor.declarations.patience = Duration::from_secs(20);
+    attributor
 }
 
 fn names(owner: &Owner) -> Vec<&str> {
@@ -534,11 +661,17 @@ impl World {
     }
 
     fn attributor(&self) -> Attributor {
-        Attributor::with_paths(
-            &self.folder.path().join("proc"),
-            &self.folder.path().join("passwd"),
-        )
-        .unwrap()
+        patient(Attributor::with_paths(&self.folder.path().join("proc"), self.folder.path()).unwrap())
+    }
+
+    /// The user and group to whom all of the made-up processes belong.
+    fn owner(&self) -> (u32, u32) {
+        let meta = fs::metadata(self.folder.path()).unwrap();
+        (meta.uid(), meta.gid())
+    }
+
+    fn file(&self, pid: i32, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.folder.path().join(format!("proc/{pid}/{name}")), content).unwrap();
     }
 
     fn process(&self, pid: i32, start_time: u64, name: &str, sockets: &[(i32, u64)]) {
@@ -576,4 +709,5 @@ impl World {
     }
 }
 
+mod declared;
 mod real;

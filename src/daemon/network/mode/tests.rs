@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Instant;
 
 use tempfile::TempDir;
 

@@ -195,7 +195,7 @@ impl Stage {
         Self {
             actor,
             scanner: Scanner::open(SourceChoice::Auto).unwrap(),
-            attributor: Attributor::new().unwrap(),
+            attributor: patient(Attributor::new().unwrap()),
         }
     }
 
