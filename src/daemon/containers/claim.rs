@@ -83,7 +83,11 @@ impl<'a> Claim<'a> {
         // conmon is put into a group that is named after its container; everything else that such a group holds is inside.
         let inside = holders.iter().filter(|holder| holder.name != "conmon");
         if let Some(id) = inside.filter_map(container).next() {
-            return Some(Self::inside(id, uid));
+            return Some(Self {
+                kinds: EITHER,
+                uids: if uid == 0 { vec![0] } else { vec![0, uid] },
+                by: By::Id(id),
+            });
         }
         let known = |holder: &Process| PROGRAMS.iter().find(|program| program.name == holder.name);
         let programs = holders.iter().filter_map(known);
@@ -100,15 +104,6 @@ impl<'a> Claim<'a> {
         })
     }
 
-    /// What a process tells that runs in this container as this user.
-    pub(super) fn inside(id: &'a str, uid: u32) -> Self {
-        Self {
-            kinds: EITHER,
-            uids: if uid == 0 { vec![0] } else { vec![0, uid] },
-            by: By::Id(id),
-        }
-    }
-
     /// The engines that may know more.
     pub(super) fn engines(&self) -> impl Iterator<Item = Engine> {
         let kinds = self.kinds.iter();
@@ -122,6 +117,6 @@ impl<'a> Claim<'a> {
 }
 
 /// The container that the process runs in.
-fn container(_process: &Process) -> Option<&str> {
-    None
+fn container(process: &Process) -> Option<&str> {
+    process.container.as_deref()
 }

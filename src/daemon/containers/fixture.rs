@@ -14,7 +14,8 @@ pub(super) fn listener(address: &str, uid: u32, holders: &[&str], since: Instant
         pid: 7,
         start_time: 1,
         name: (*name).to_owned(),
-        exe: None,
+        uid,
+        ..Process::default()
     };
     Listener {
         socket: Socket {

@@ -236,16 +236,26 @@ fn a_process_inside_a_container_is_found_by_the_containers_id() {
     let now = Instant::now();
     let mut containers = Containers::default();
     containers.hear(DOCKER, now, shop(80));
-    let inside = listener("0.0.0.0:8090", 33, &["nginx"], now);
-    let claim = |id| Claim::inside(id, 33);
+    let inside = |id: &str| {
+        let mut listener = listener("0.0.0.0:8090", 33, &["nginx"], now);
+        listener.owner.as_mut().unwrap().holders[0].container = Some(id.to_owned());
+        listener
+    };
     let answer = |containers: &Containers, id, seconds| {
-        let found = containers.answer(&claim(id), &inside, now + Duration::from_secs(seconds));
+        let listener = inside(id);
+        let found = containers.of(&listener, now + Duration::from_secs(seconds));
         word(&found, now)
     };
 
     assert_eq!(answer(&containers, "id of shop", 1), "shop");
     assert_eq!(answer(&containers, "another", 20), "waits");
-    for engine in claim("another").engines() {
+    let demand = demand(&[inside("another")]);
+    assert_eq!(
+        demand.len(),
+        4,
+        "both engines of the system and of the user: {demand:?}"
+    );
+    for engine in demand.into_keys() {
         containers.hear(engine, now, Answer::Absent("no socket".to_owned()));
     }
     assert_eq!(answer(&containers, "another", 1), "nothing");
@@ -253,6 +263,20 @@ fn a_process_inside_a_container_is_found_by_the_containers_id() {
     assert_eq!(answer(&containers, "another", 1), "waits until 10");
     assert_eq!(answer(&containers, "another", 10), "nothing");
     assert_eq!(answer(&containers, "id of shop", 20), "shop");
+}
+
+#[test]
+fn the_program_that_watches_a_container_is_not_inside_of_it() {
+    let now = Instant::now();
+    let mut containers = Containers::default();
+    let mut conmon = listener("0.0.0.0:80", 0, &["conmon"], now);
+    conmon.owner.as_mut().unwrap().holders[0].container =
+        Some("id of an infrastructure container".to_owned());
+
+    containers.hear(PODMAN, now, shop(80));
+
+    assert_eq!(word(&containers.of(&conmon, now), now), "shop");
+    assert_eq!(demand(&[conmon]), BTreeMap::from([(PODMAN, now)]));
 }
 
 #[test]
