@@ -171,7 +171,7 @@ fn a_killed_daemon_is_back_before_its_ports_close() {
     assert_ne!(distro.property("MainPID"), before);
 }
 
-/// An engine in Python: serves a list of one container at a path, as a user. Its socket is closed to all others.
+/// An engine in Python: serves a list of one container with a port at a path, as a user. Its socket is closed to all others.
 const ENGINE: &str = r#"
 import http.server, json, os, socketserver, sys
 path, uid, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -187,7 +187,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/events"):
             self.send_header("Transfer-Encoding", "chunked"); self.end_headers(); self.rfile.read(1)
         else:
-            body = json.dumps([{"Id": "a", "Names": ["/" + name]}]).encode()
+            body = json.dumps([{"Id": "a", "Names": ["/" + name], "Ports": [{"PublicPort": 8080, "Type": "tcp"}]}]).encode()
             self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): pass
 Server(path, Handler).serve_forever()
@@ -205,16 +205,8 @@ print(s.makefile().readline())
 fn the_daemon_learns_of_containers_by_a_reader_and_nobody_else_does() {
     let world = World::new();
     let distro = SystemdDistro::boot(&world, CONFIG);
-    for (unit, path, uid, name) in [
-        ("root-engine", "/run/docker.sock", "0", "of-root"),
-        ("user-engine", "/run/user/4242/docker.sock", "4242", "of-user"),
-    ] {
-        distro.start(unit, &["/usr/bin/python3", "-c", ENGINE, path, uid, name]);
-        eventually(SOON, || {
-            let seen = distro.run(&["test", "-S", path]);
-            check(seen.code == 0, || format!("{path} is not there"))
-        });
-    }
+    start_engine(&distro, "/run/docker.sock", "0", "of-root");
+    start_engine(&distro, "/run/user/4242/docker.sock", "4242", "of-user");
     distro.systemctl(&["start", "wslnetd.service"]).ok();
     let ask = |user: &str, uid: u32| {
         let question = format!("{{\"kind\":\"docker\",\"uid\":{uid}}}");
@@ -247,5 +239,33 @@ fn the_daemon_learns_of_containers_by_a_reader_and_nobody_else_does() {
             .systemctl(&["list-units", "--no-legend", "wslnetd-engines@*"])
             .ok();
         check(units.trim().is_empty(), || units.clone())
+    });
+}
+
+#[test]
+fn the_unit_shares_the_port_of_a_container_as_the_containers() {
+    let world = World::new();
+    let (_companion, distro) = paired(&world);
+    start_engine(&distro, "/run/docker.sock", "0", "of-root");
+    let proxy = "import ctypes, socket; ctypes.CDLL(None).prctl(15, b'docker-proxy', 0, 0, 0)\n\
+                 s = socket.create_server(('0.0.0.0', 8080))\n\
+                 while True: s.accept()[0].close()";
+    distro.start("proxy", &["/usr/bin/python3", "-c", proxy]);
+
+    distro.systemctl(&["start", "wslnetd.service"]).ok();
+
+    world.client.until_open(SOON, WINDOWS, 8080);
+    let list: Vec<serde_json::Value> = distro.run(&["wslnetd", "list", "--json"]).json().unwrap();
+    let listener = list.iter().find(|one| one["port"] == 8080).unwrap();
+    let labels = listener["labels"].as_array().unwrap();
+    assert!(labels.contains(&"container=of-root".into()), "{listener}");
+}
+
+/// Starts an engine of a user, and waits until it can be asked.
+fn start_engine(distro: &SystemdDistro, path: &str, uid: &str, name: &str) {
+    distro.start(name, &["/usr/bin/python3", "-c", ENGINE, path, uid, name]);
+    eventually(SOON, || {
+        let seen = distro.run(&["test", "-S", path]);
+        check(seen.code == 0, || format!("{path} is not there"))
     });
 }

@@ -232,17 +232,17 @@ impl Api {
     async fn connect(&self) -> Result<UnixStream, ApiError> {
         let not_there = |source: io::Error| {
             let path = self.path();
-            match source.kind() {
+            if source.kind() == io::ErrorKind::WouldBlock {
                 // Too many are waiting to be accepted already.
-                io::ErrorKind::WouldBlock => ApiError::Slow(path),
-                kind => ApiError::NotThere {
-                    path,
-                    remedy: Remedy {
-                        engine: self.engine,
-                        is_forbidden: kind == io::ErrorKind::PermissionDenied,
-                    },
-                    source,
+                return ApiError::Slow(path);
+            }
+            ApiError::NotThere {
+                path,
+                remedy: Remedy {
+                    engine: self.engine,
+                    is_forbidden: source.kind() == io::ErrorKind::PermissionDenied,
                 },
+                source,
             }
         };
         let not_its = |what| ApiError::NotIts {

@@ -1,4 +1,5 @@
 //! An engine for tests: answers on a Unix socket what it is told to, and misbehaves on request.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

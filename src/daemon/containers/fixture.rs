@@ -1,4 +1,5 @@
 //! Listeners for tests.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::time::Instant;
 

@@ -30,6 +30,12 @@ impl Engine {
     pub fn docker(world: &World, machine: &Machine, flags: &[&str]) -> Self {
         require_program("dockerd", "docker.io");
         require_program("iptables", "iptables");
+        let has_cli = Path::new(DOCKER).exists();
+        super::require(
+            DOCKER,
+            has_cli,
+            "apt-get install docker.io, or on newer systems also docker-cli",
+        );
         let room = room(world, "docker");
         let group = format!("wslnet-e2e-{}-docker-{}", std::process::id(), machine.init());
         use_cgroup_v2(machine);

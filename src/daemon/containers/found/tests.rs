@@ -192,7 +192,7 @@ fn a_pod_answers_as_one_and_its_infrastructure_only_when_it_is_alone() {
 
     let names = |found| match found {
         Found::Container(container) => container.all().map(|one| one.name.as_str()).collect::<Vec<_>>(),
-        other => panic!("{other:?}"),
+        other @ (Found::Nothing | Found::Waits { .. }) => panic!("{other:?}"),
     };
     assert_eq!(names(full), ["log", "web"]);
     assert_eq!(names(empty), ["b-infra"]);
