@@ -105,9 +105,11 @@ impl Containers {
         };
     }
 
-    /// Forgets an engine.
-    pub(super) fn forget(&mut self, engine: Engine) {
-        self.engines.remove(&engine);
+    /// Forgets all engines but these; whether there were others.
+    pub(super) fn forget(&mut self, stays: impl Fn(&Engine) -> bool) -> bool {
+        let before = self.engines.len();
+        self.engines.retain(|engine, _| stays(engine));
+        self.engines.len() != before
     }
 }
 

@@ -114,24 +114,34 @@ impl Supervisor {
         }
     }
 
-    /// Follows what is in demand.
+    /// Follows what is in demand, as far as there is room.
     fn meet(&mut self, demand: &Demand, now: Instant) {
-        let mut engines = demand.iter().collect::<Vec<_>>();
-        engines.sort_by_key(|(engine, _)| (engine.uid, engine.kind));
+        let mut engines = demand.keys().copied().collect::<Vec<_>>();
+        engines.sort_by_key(|engine| (engine.uid, engine.kind));
+        let refused = engines.split_off(engines.len().min(ENGINES));
+        for engine in &refused {
+            self.leave(*engine);
+        }
         for (engine, followed) in &mut self.followed {
             followed.idle = match demand.contains_key(engine) {
                 true => None,
                 false => followed.idle.or(Some(now)),
             };
         }
-        for (engine, since) in engines {
-            self.follow(*engine, *since);
+        for engine in engines {
+            let since = demand.get(&engine).copied().map_or(now, Instant::from_std);
+            self.follow(engine, since);
         }
+        for engine in refused {
+            let since = demand.get(&engine).copied().map_or(now, Instant::from_std);
+            let text = format!("wslnetd asks {ENGINES} engines at once and no more");
+            hear(&self.heard, engine, since, Answer::Absent(text));
+        }
+        self.forget(|engine| demand.contains_key(engine));
     }
 
-    fn follow(&mut self, engine: Engine, since: std::time::Instant) {
+    fn follow(&mut self, engine: Engine, since: Instant) {
         if let Some(followed) = self.followed.get(&engine) {
-            let since = Instant::from_std(since);
             followed.since.send_if_modified(|before| {
                 let is_newer = since > *before;
                 *before = since.max(*before);
@@ -139,13 +149,17 @@ impl Supervisor {
             });
             return;
         }
-        if self.followed.len() >= ENGINES {
-            let text = format!("wslnetd asks {ENGINES} engines at once and no more");
-            self.heard
-                .send_modify(|heard| heard.hear(engine, since, Answer::Absent(text)));
-            return;
+        let idle = self
+            .followed
+            .iter()
+            .filter(|(_, followed)| followed.idle.is_some());
+        let longest = idle
+            .min_by_key(|(_, followed)| followed.idle)
+            .map(|(engine, _)| *engine);
+        if let Some(longest) = longest.filter(|_| self.followed.len() >= ENGINES) {
+            self.leave(longest);
         }
-        let (sender, receiver) = watch::channel(Instant::from_std(since));
+        let (sender, receiver) = watch::channel(since);
         let follower = Follower {
             engine,
             places: Arc::clone(&self.places),
@@ -162,15 +176,28 @@ impl Supervisor {
 
     /// Lets go of what has not been in demand for long enough.
     fn part(&mut self, now: Instant) {
-        let heard = &self.heard;
-        self.followed.retain(|engine, followed| {
-            let stays = followed.idle.is_none_or(|idle| idle + LINGER > now);
-            if !stays {
-                tracing::debug!(%engine, "nothing listens for its containers any more");
-                followed.task.abort();
-                heard.send_modify(|heard| heard.forget(*engine));
-            }
-            stays
+        let has_been_idle = |followed: &Followed| followed.idle.is_some_and(|idle| idle + LINGER <= now);
+        let idle = self
+            .followed
+            .iter()
+            .filter(|(_, followed)| has_been_idle(followed));
+        for engine in idle.map(|(engine, _)| *engine).collect::<Vec<_>>() {
+            tracing::debug!(%engine, "nothing listens for its containers any more");
+            self.leave(engine);
+        }
+        self.forget(|_| false);
+    }
+
+    fn leave(&mut self, engine: Engine) {
+        if let Some(followed) = self.followed.remove(&engine) {
+            followed.task.abort();
+        }
+    }
+
+    /// Forgets what engines said that are not followed, except for these.
+    fn forget(&self, stays: impl Fn(&Engine) -> bool) {
+        self.heard.send_if_modified(|heard| {
+            heard.forget(|engine| self.followed.contains_key(engine) || stays(engine))
         });
     }
 }

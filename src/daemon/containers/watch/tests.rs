@@ -217,15 +217,7 @@ async fn a_reader_that_misbehaves_is_replaced_and_nothing_is_shared_meanwhile() 
 async fn what_is_not_in_demand_is_left_after_a_while() {
     let fake = Fake::start(EngineKind::Docker, docker_list("shop", 80), Manner::Tells);
     let (heard, mut containers) = watch::channel(Containers::default());
-    let mut supervisor = Supervisor {
-        places: Arc::new(Places {
-            reader: "/nonexistent/reader.sock".into(),
-            sockets: fake.sockets(),
-        }),
-        heard: Arc::new(heard),
-        followed: BTreeMap::new(),
-        tasks: JoinSet::new(),
-    };
+    let mut supervisor = supervisor(fake.sockets(), heard);
     let proxy = listener(80, "docker-proxy");
     let (demand, now) = (super::super::demand(std::slice::from_ref(&proxy)), Instant::now());
     supervisor.meet(&demand, now);
@@ -251,28 +243,59 @@ async fn what_is_not_in_demand_is_left_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_users_does_not_make_a_crowd_of_readers() {
+async fn a_crowd_of_users_makes_no_crowd_of_readers_and_does_not_displace_the_system() {
     let folder: TempDir = fake::folder();
-    let mut watching = Watching::direct(fake::sockets(&folder));
+    let (heard, containers) = watch::channel(Containers::default());
+    let mut supervisor = supervisor(fake::sockets(&folder), heard);
     let of_user = |uid| {
         let mut listener = listener(80, "docker-proxy");
         listener.socket.uid = uid;
         listener
     };
-    let crowd = (70_000..70_100).map(of_user).collect::<Vec<_>>();
-    watching.demand(&crowd);
-
-    let last = crowd.last().unwrap();
-    watching.until(last, |found| *found == Found::Nothing).await;
-
-    let troubles = watching
-        .containers
-        .borrow()
-        .troubles(std::slice::from_ref(last), std::time::Instant::now());
+    let mut crowd = (70_000..70_100).map(of_user).collect::<Vec<_>>();
+    supervisor.meet(&super::super::demand(&crowd), Instant::now());
+    assert_eq!(supervisor.followed.len(), ENGINES);
+    let last = crowd.last().unwrap().clone();
+    let now = std::time::Instant::now();
+    assert_eq!(containers.borrow().of(&last, now), Found::Nothing);
+    let troubles = containers.borrow().troubles(&[last], now);
     assert!(
         troubles.iter().any(|trouble| trouble.contains("at once")),
         "{troubles:?}"
     );
+
+    crowd.push(of_user(0));
+    supervisor.meet(&super::super::demand(&crowd), Instant::now());
+
+    assert_eq!(supervisor.followed.len(), ENGINES);
+    let system = Engine {
+        kind: EngineKind::Docker,
+        uid: 0,
+    };
+    assert!(supervisor.followed.contains_key(&system));
+    // Those that have gone make room at once, and nothing is remembered of those that were refused.
+    let others = (80_000..80_008).map(of_user).collect::<Vec<_>>();
+    supervisor.meet(&super::super::demand(&others), Instant::now());
+    assert_eq!(supervisor.followed.len(), ENGINES);
+    assert!(supervisor.followed.keys().all(|engine| engine.uid >= 80_000));
+    let nothing_heard = Found::Waits {
+        reason: "Docker of user 70099 has not said yet whether a container listens here".to_owned(),
+        until: None,
+    };
+    let last = crowd.iter().find(|one| one.socket.uid == 70_099).unwrap();
+    assert_eq!(containers.borrow().of(last, now), nothing_heard);
+}
+
+fn supervisor(sockets: Sockets, heard: watch::Sender<Containers>) -> Supervisor {
+    Supervisor {
+        places: Arc::new(Places {
+            reader: "/nonexistent/reader.sock".into(),
+            sockets,
+        }),
+        heard: Arc::new(heard),
+        followed: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    }
 }
 
 /// A listener that is seen for the first time now, of the user who runs the tests.
