@@ -91,6 +91,8 @@ pub struct Picture {
     pub bridges: BTreeMap<u64, Bridge>,
     /// The name of this distro.
     pub distro: Option<String>,
+    /// What keeps labels of containers from being known.
+    pub container_troubles: BTreeSet<String>,
     /// When the picture has to be joined anew although nothing changed.
     pub recheck: Option<Instant>,
     /// How listeners are found; `None` before the first scan.
@@ -194,6 +196,7 @@ impl Picture {
             entries,
             bridges,
             distro: inputs.distro.map(str::to_owned),
+            container_troubles: inputs.containers.troubles(listeners, inputs.now),
             recheck,
             source: last.map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),

@@ -65,6 +65,9 @@ pub(super) fn status(status: &StatusReport) -> String {
         "source",
         status.source.clone().unwrap_or_else(|| "no scan yet".to_owned()),
     );
+    for trouble in &status.container_troubles {
+        line("containers", trouble.clone());
+    }
     if let Some(error) = &status.scan_error {
         line("scan", error.clone());
     }

@@ -77,6 +77,8 @@ pub struct StatusReport {
     pub active: usize,
     /// Where Windows listens for this distro.
     pub windows: Vec<IpAddr>,
+    /// What keeps labels of containers from being known, and what to do.
+    pub container_troubles: Vec<String>,
     /// How listeners are found.
     pub source: Option<String>,
     /// Why scans fail at the moment.

@@ -158,6 +158,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         foreign: picture.entries.len() - listeners,
         active: active.count(),
         windows: windows.into_iter().collect(),
+        container_troubles: picture.container_troubles.iter().cloned().collect(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
         config_error: picture.config_error.clone(),

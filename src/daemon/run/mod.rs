@@ -26,7 +26,7 @@ use self::mode::Mode;
 use self::service::{Signals, Watchdog};
 use crate::bridge::{self, BridgeStates, BridgeWants};
 use crate::config::{self, Config, ConfigFiles};
-use crate::containers::Containers;
+use crate::containers::{self, Containers, Demand};
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
 use crate::listeners::WakeUp;
@@ -97,6 +97,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let pusher = tokio::spawn(Pusher::new(identity, route_seen, wanted_seen, view, stop.clone()).run());
 
     let (bridge_wants, bridges) = bridge::spawn(stop.clone());
+    let (demand, containers) = containers::watch(containers::Places::default(), stop.clone());
 
     let mut daemon = Daemon {
         policy: Policy::new(&config),
@@ -115,6 +116,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         wanted,
         bridge_wants,
         bridges,
+        demand,
+        containers,
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -161,6 +164,8 @@ struct Daemon {
     wanted: watch::Sender<Option<ForwardSet>>,
     bridge_wants: watch::Sender<BridgeWants>,
     bridges: watch::Receiver<BridgeStates>,
+    demand: watch::Sender<Demand>,
+    containers: watch::Receiver<Containers>,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -195,6 +200,7 @@ impl Daemon {
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
                 changed = self.bridges.changed() => changed.context("the task of the bridges ended")?,
+                changed = self.containers.changed() => changed.context("the watch of containers ended")?,
                 Some(answer) = reloads.recv() => {
                     let refused = self.reload().err();
                     self.refresh(picture);
@@ -236,6 +242,8 @@ impl Daemon {
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
         self.bridges.mark_unchanged();
+        self.containers.mark_unchanged();
+        self.ask_engines();
         self.look_for_flapping();
 
         let new = self.picture();
@@ -302,7 +310,7 @@ impl Daemon {
             mode: self.mode.view(),
             policy: &self.policy,
             held: &self.held,
-            containers: &Containers::default(),
+            containers: &self.containers.borrow(),
             bridges: &self.bridges.borrow(),
             distro: self.distro.name(),
             own_pid: self.own_pid,
@@ -310,6 +318,17 @@ impl Daemon {
             config_error: self.config_error.as_deref(),
             now: Instant::now(),
         })
+    }
+
+    /// Has those engines asked whose listeners are there.
+    fn ask_engines(&self) {
+        let observed = self.observed.borrow();
+        let demand = observed
+            .last
+            .as_ref()
+            .map(|last| containers::demand(&last.listeners));
+        let demand = demand.unwrap_or_default();
+        self.demand.send_if_modified(|before| replace(before, demand));
     }
 
     fn look_for_flapping(&mut self) {
