@@ -363,7 +363,7 @@ fn pair(entries: &mut [Entry]) {
         let Some((other, id)) = v4_halves.get(&port) else {
             continue;
         };
-        if have_one_owner(&entries[index].listener, &entries[*other].listener) {
+        if belong_together(&entries[index], &entries[*other]) {
             let shared_by = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.number));
             let reason = format!("IPv6 only; the port is shared through {shared_by}");
             let half = &mut entries[index];
@@ -379,13 +379,15 @@ fn pair(entries: &mut [Entry]) {
     }
 }
 
-/// Whether some process holds both.
-fn have_one_owner(one: &Listener, other: &Listener) -> bool {
-    let holders = |listener: &Listener| {
-        let holders = listener.owner.iter().flat_map(|owner| &owner.holders);
+/// Whether some process holds both, or both are one container's: for each address that it publishes, Docker has a process.
+fn belong_together(one: &Entry, other: &Entry) -> bool {
+    let holders = |entry: &Entry| {
+        let holders = entry.listener.owner.iter().flat_map(|owner| &owner.holders);
         holders.map(|holder| holder.pid).collect::<BTreeSet<_>>()
     };
-    !holders(one).is_disjoint(&holders(other))
+    let containers =
+        |entry: &Entry| -> BTreeSet<String> { entry.labels.values("container").map(str::to_owned).collect() };
+    !holders(one).is_disjoint(&holders(other)) || !containers(one).is_disjoint(&containers(other))
 }
 
 fn asked(

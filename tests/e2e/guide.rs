@@ -4,6 +4,7 @@
 //! they print. A command is typed again until it prints what the guide says or the time is over, because what it looks at
 //! may be on its way; one that changes something is typed once.
 
+mod containers;
 mod expected;
 mod stage;
 mod systemd;
@@ -56,7 +57,7 @@ mod plain {
 
 #[test]
 fn every_chapter_with_examples_has_its_test() {
-    let tested = [plain::TITLES, systemd::TITLES].concat();
+    let tested = [plain::TITLES, systemd::TITLES, containers::TITLES].concat();
     let there: Vec<String> = chapters_of_the_guide()
         .into_iter()
         .filter(|chapter| !chapter.blocks.is_empty())
