@@ -127,7 +127,7 @@ step_e2e() {
 
 step_containers() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 docker.io podman netavark conmon crun iptables busybox-static
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl docker.io podman netavark conmon crun iptables busybox-static
     e2e containers::
 }
 
