@@ -295,6 +295,11 @@ impl<'a> Search<'a> {
             !is_wanted && self.unavailable(key, claim).is_none()
         };
         let order: Vec<u16> = candidates(wanted.port).collect();
+        // What was lost a moment ago is not to be had again at once.
+        let lost = match &origin {
+            Origin::Lost(place, _) => Some(place.port),
+            Origin::Nothing | Origin::Memory(_) | Origin::Failed(..) => None,
+        };
         let (after, mut why, again) = match origin {
             Origin::Memory(place) if is_free(place.port) => {
                 return Some(Place {
@@ -315,7 +320,7 @@ impl<'a> Search<'a> {
             .map_or(0, |index| index + 1);
         for step in begin..begin + order.len() {
             let port = order[step % order.len()];
-            if is_free(port) {
+            if is_free(port) && lost != Some(port) {
                 let stage = if again || step >= order.len() {
                     Stage::TriedAgain
                 } else {

@@ -323,3 +323,22 @@ fn ports(bench: &Bench, id: u64) -> Vec<u16> {
 fn at(port: u16) -> SocketAddr {
     SocketAddr::new(LAN.parse().unwrap(), port)
 }
+
+#[test]
+fn who_loses_all_addresses_does_not_try_the_lost_port_again_at_once() {
+    let mut bench = Bench::new();
+    // The control port: the forward begins at the next one.
+    bench.put("a", &[auto(1, 9756)], &[]);
+    bench.settle(false);
+    assert_eq!(ports(&bench, 1), [9757]);
+
+    // Windows moves to another network, where a program holds that very port.
+    bench.interfaces = vec![
+        interface("vEthernet (WSL)", &[("172.20.0.1", 20)]),
+        interface("Wi-Fi", &[("10.0.0.5", 24)]),
+    ];
+    bench.busy.insert(address("10.0.0.5:9757"));
+    bench.settle(false);
+
+    assert_eq!(ports(&bench, 1), [9758]);
+}
