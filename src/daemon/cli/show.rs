@@ -68,6 +68,9 @@ pub(super) fn status(status: &StatusReport) -> String {
     if let Some(error) = &status.scan_error {
         line("scan", error.clone());
     }
+    if let Some(error) = &status.unit_error {
+        line("units", error.clone());
+    }
     if let Some(error) = &status.config_error {
         line(
             "config",

@@ -1,5 +1,7 @@
 //! All labels of a listener: those of the socket and its holders, and those that only the whole picture knows.
 
+use std::collections::BTreeSet;
+
 use crate::containers::Container;
 use crate::labels::{Labels, value};
 use crate::observe::Listener;
@@ -8,10 +10,11 @@ use crate::policy::Surroundings;
 /// How many labels of one container count, the first in the order of their keys. Engines set no limit.
 const CONTAINER_LABELS: usize = 64;
 
-/// Joins the labels. What a container says of wslnetd counts as if its program said it.
+/// Joins the labels. What a container or a unit says of wslnetd counts as if its program said it.
 pub(super) fn labels(
     listener: &Listener,
     container: Option<&Container>,
+    units: &BTreeSet<&str>,
     distro: Option<&str>,
     surroundings: &Surroundings,
 ) -> Labels {
@@ -21,6 +24,9 @@ pub(super) fn labels(
     }
     if let Some(container) = container {
         of_container(&mut labels, container);
+    }
+    for says in units {
+        labels.insert("wslnetd", *says);
     }
     if let Some(distro) = distro {
         labels.insert("distro", distro);

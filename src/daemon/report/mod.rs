@@ -81,6 +81,8 @@ pub struct StatusReport {
     pub source: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
+    /// Why it is not known what units say of their services.
+    pub unit_error: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
 }

@@ -160,6 +160,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         windows: windows.into_iter().collect(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
+        unit_error: picture.unit_error.clone(),
         config_error: picture.config_error.clone(),
     }
 }
@@ -231,6 +232,9 @@ pub fn status_line(picture: &Picture) -> String {
     }
     if report.scan_error.is_some() {
         line.push_str("; scans fail, see `wslnetd status`");
+    }
+    if report.unit_error.is_some() {
+        line.push_str("; units cannot be heard, see `wslnetd status`");
     }
     line
 }

@@ -37,6 +37,7 @@ use crate::policy::Policy;
 use crate::push::{CompanionView, Identity, Pusher, Route};
 use crate::report;
 use crate::systemd::Manager;
+use crate::units;
 
 /// How often listeners are looked for.
 const POLL: Duration = Duration::from_millis(100);
@@ -97,6 +98,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let pusher = tokio::spawn(Pusher::new(identity, route_seen, wanted_seen, view, stop.clone()).run());
 
     let (bridge_wants, bridges) = bridge::spawn(stop.clone());
+    let units = units::Watch::start(units::Places::default(), stop.clone());
 
     let mut daemon = Daemon {
         policy: Policy::new(&config),
@@ -115,6 +117,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         wanted,
         bridge_wants,
         bridges,
+        units,
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -161,6 +164,7 @@ struct Daemon {
     wanted: watch::Sender<Option<ForwardSet>>,
     bridge_wants: watch::Sender<BridgeWants>,
     bridges: watch::Receiver<BridgeStates>,
+    units: units::Watch,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -189,15 +193,16 @@ impl Daemon {
     ) -> anyhow::Result<()> {
         let mut watchdog = Watchdog::new(self.manager.watchdog());
         loop {
-            self.refresh(picture);
+            self.refresh(picture).await;
             tokio::select! {
                 changed = self.observed.changed() => changed.context("the observer ended")?,
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
                 changed = self.bridges.changed() => changed.context("the task of the bridges ended")?,
+                changed = self.units.changed() => changed.context("the task that asks systemd ended")?,
                 Some(answer) = reloads.recv() => {
                     let refused = self.reload().err();
-                    self.refresh(picture);
+                    self.refresh(picture).await;
                     if answer.send(Reloaded { refused }).is_err() {
                         tracing::debug!("nobody waited for the reload");
                     }
@@ -231,11 +236,20 @@ impl Daemon {
     }
 
     /// Joins a new picture and sends out what differs.
-    fn refresh(&mut self, picture: &watch::Sender<Picture>) {
-        self.observed.mark_unchanged();
+    async fn refresh(&mut self, picture: &watch::Sender<Picture>) {
+        let observed = self.observed.borrow_and_update().last.clone();
+        self.units
+            .follow(
+                observed
+                    .as_ref()
+                    .map(|last| last.listeners.as_slice())
+                    .unwrap_or_default(),
+            )
+            .await;
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
         self.bridges.mark_unchanged();
+        self.units.mark_unchanged();
         self.look_for_flapping();
 
         let new = self.picture();
@@ -271,7 +285,9 @@ impl Daemon {
     /// Whether all is known that verdicts hang on. Earlier, a set would close what the daemon's predecessor had opened, or
     /// open what must stay private.
     fn may_push(&self) -> bool {
-        self.mode.is_settled() && (self.distro.is_settled() || !self.config.names_distro())
+        self.mode.is_settled()
+            && self.units.is_ready()
+            && (self.distro.is_settled() || !self.config.names_distro())
     }
 
     /// Tells the journal what became of listeners.
@@ -303,6 +319,7 @@ impl Daemon {
             policy: &self.policy,
             held: &self.held,
             containers: &Containers::default(),
+            units: &self.units.units(),
             bridges: &self.bridges.borrow(),
             distro: self.distro.name(),
             own_pid: self.own_pid,
