@@ -16,6 +16,8 @@
 
 mod bus;
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 pub(crate) mod fixture;
 mod told;
 mod watch;
