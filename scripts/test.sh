@@ -6,19 +6,20 @@
 #   scripts/test.sh --help       this text
 #
 # Steps:
-#   shell     shellcheck of the scripts
-#   fmt       formatting
-#   clippy    lints of everything for Linux
-#   windows   lints of the Windows program and its crates
-#   docs      the documentation builds without a warning
-#   deny      licenses, banned crates and sources of the dependencies. Not the advisories: their database is a git
-#             repository, and this command takes from package registries only
-#   unit      unit and property tests, and the OpenAPI document against the types (root)
-#   wineunit  unit tests of the Windows side under Wine
-#   e2e       the two programs between network namespaces (root)
-#   systemd   the unit under a real systemd (root)
-#   wine      the Windows program under Wine against the Linux daemon (root)
-#   demo      scripts/demo.sh (root)
+#   shell      shellcheck of the scripts
+#   fmt        formatting
+#   clippy     lints of everything for Linux
+#   windows    lints of the Windows program and its crates
+#   docs       the documentation builds without a warning
+#   deny       licenses, banned crates and sources of the dependencies. Not the advisories: their database is a git
+#              repository, and this command takes from package registries only
+#   unit       unit and property tests, and the OpenAPI document against the types (root)
+#   wineunit   unit tests of the Windows side under Wine
+#   e2e        the two programs between network namespaces (root)
+#   containers real Docker and Podman engines (root)
+#   systemd    the unit under a real systemd (root)
+#   wine       the Windows program under Wine against the Linux daemon (root)
+#   demo       scripts/demo.sh (root)
 #
 # As root on Debian or Ubuntu it installs what is missing, from package registries. A step that cannot run is skipped with
 # its reason; where CI=true is set that is a failure. The output of each step is kept in target/test/STEP.log.
@@ -26,7 +27,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(shell fmt clippy windows docs deny unit wineunit e2e systemd wine demo)
+steps=(shell fmt clippy windows docs deny unit wineunit e2e containers systemd wine demo)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wslnet
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/test
@@ -120,7 +121,13 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 step_e2e() {
     need_root
     need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base postgresql gdbserver
-    e2e --skip systemd:: --skip sandbox:: --skip wine::
+    e2e --skip systemd:: --skip sandbox:: --skip wine:: --skip containers::
+}
+
+step_containers() {
+    need_root
+    need gcc libc6-dev iproute2 procps util-linux mount python3 docker.io podman netavark conmon crun iptables busybox-static
+    e2e containers::
 }
 
 step_systemd() {
@@ -175,7 +182,7 @@ run() {
         "$skip_code") verdict=$(tail -n 1 "$log") ;;
         *) verdict=FAILED ;;
     esac
-    printf '%-9s %4d s  %s\n' "$step" $((SECONDS - start)) "$verdict"
+    printf '%-10s %4d s  %s\n' "$step" $((SECONDS - start)) "$verdict"
     if [ "$verdict" = FAILED ]; then sed 's/^/    /' "$log"; fi
     count "$log" $code
 }

@@ -94,14 +94,16 @@ pub struct Picture {
     pub bridges: BTreeMap<u64, Bridge>,
     /// The name of this distro.
     pub distro: Option<String>,
+    /// What keeps labels of containers from being known.
+    pub container_troubles: BTreeSet<String>,
+    /// Why it is not known what units say of their services.
+    pub unit_trouble: Option<String>,
     /// When the picture has to be joined anew although nothing changed.
     pub recheck: Option<Instant>,
     /// How listeners are found; `None` before the first scan.
     pub source: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
-    /// Why it is not known what units say of their services.
-    pub unit_error: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
 }
@@ -203,10 +205,11 @@ impl Picture {
             entries,
             bridges,
             distro: inputs.distro.map(str::to_owned),
+            container_troubles: inputs.containers.troubles(listeners, inputs.now),
+            unit_trouble: inputs.units.trouble().map(str::to_owned),
             recheck,
             source: last.map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),
-            unit_error: inputs.units.trouble().map(str::to_owned),
             config_error: inputs.config_error.map(str::to_owned),
         }
     }

@@ -8,6 +8,7 @@ mod flow;
 mod flows;
 mod forward;
 mod forwarder;
+mod listening;
 mod own;
 mod receive;
 mod socket;

@@ -11,6 +11,7 @@ mod bench;
 mod address;
 mod ceiling;
 mod cli;
+mod containers;
 mod defaults;
 mod distros;
 mod expose;

@@ -172,3 +172,102 @@ fn a_killed_daemon_is_back_before_its_ports_close() {
     });
     assert_ne!(distro.property("MainPID"), before);
 }
+
+/// An engine in Python: serves a list of one container with a port at a path, as a user. Its socket is closed to all others.
+const ENGINE: &str = r#"
+import http.server, json, os, socketserver, sys
+path, uid, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+folder = os.path.dirname(path)
+os.makedirs(folder, exist_ok=True)
+if uid: os.chown(folder, uid, uid); os.chmod(folder, 0o700)
+os.setgid(uid); os.setuid(uid); os.umask(0o077)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def address_string(self): return "somebody"
+    def do_GET(self):
+        self.send_response(200)
+        if self.path.startswith("/events"):
+            self.send_header("Transfer-Encoding", "chunked"); self.end_headers(); self.rfile.read(1)
+        else:
+            body = json.dumps([{"Id": "a", "Names": ["/" + name], "Ports": [{"PublicPort": 8080, "Type": "tcp"}]}]).encode()
+            self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): pass
+Server(path, Handler).serve_forever()
+"#;
+
+/// Asks the socket of the readers about an engine, prints the first report, and how the connection came to its end.
+const ASK: &str = r#"
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.settimeout(20)
+s.connect("/run/wslnetd-engines.sock"); s.sendall(sys.argv[1].encode() + b"\n")
+print(s.makefile().readline())
+"#;
+
+#[test]
+fn the_daemon_learns_of_containers_by_a_reader_and_nobody_else_does() {
+    let world = World::new();
+    let distro = SystemdDistro::boot(&world, CONFIG);
+    start_engine(&distro, "/run/docker.sock", "0", "of-root");
+    start_engine(&distro, "/run/user/4242/docker.sock", "4242", "of-user");
+    distro.systemctl(&["start", "wslnetd.service"]).ok();
+    let ask = |user: &str, uid: u32| {
+        let question = format!("{{\"kind\":\"docker\",\"uid\":{uid}}}");
+        let as_user = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"];
+        distro.run(&[&as_user[..], &["/usr/bin/python3", "-c", ASK, &question]].concat())
+    };
+
+    for (uid, name) in [(0, "of-root"), (4242, "of-user")] {
+        let report: serde_json::Value = ask("wslnetd", uid).json().unwrap();
+        let container = &report["answer"]["list"]["containers"][0]["container"];
+        assert_eq!(container["name"], name, "{report}");
+    }
+    // By itself the daemon's user gets to neither, and others do not get to the reader.
+    let refused = ask("65534", 0);
+    assert!(refused.stderr.contains("PermissionError"), "{refused:?}");
+    let direct = "import socket; socket.socket(socket.AF_UNIX).connect('/run/docker.sock')";
+    let direct = [
+        "setpriv",
+        "--reuid=wslnetd",
+        "--regid=wslnetd",
+        "--clear-groups",
+        "/usr/bin/python3",
+        "-c",
+        direct,
+    ];
+    assert!(distro.run(&direct).stderr.contains("PermissionError"));
+    // A reader ends with its connection.
+    eventually(SOON, || {
+        let units = distro
+            .systemctl(&["list-units", "--no-legend", "wslnetd-engines@*"])
+            .ok();
+        check(units.trim().is_empty(), || units.clone())
+    });
+}
+
+#[test]
+fn the_unit_shares_the_port_of_a_container_as_the_containers() {
+    let world = World::new();
+    let (_companion, distro) = paired(&world);
+    start_engine(&distro, "/run/docker.sock", "0", "of-root");
+    let proxy = "import ctypes, socket; ctypes.CDLL(None).prctl(15, b'docker-proxy', 0, 0, 0)\n\
+                 s = socket.create_server(('0.0.0.0', 8080))\n\
+                 while True: s.accept()[0].close()";
+    distro.start("proxy", &["/usr/bin/python3", "-c", proxy]);
+
+    distro.systemctl(&["start", "wslnetd.service"]).ok();
+
+    world.client.until_open(SOON, WINDOWS, 8080);
+    let list: Vec<serde_json::Value> = distro.run(&["wslnetd", "list", "--json"]).json().unwrap();
+    let listener = list.iter().find(|one| one["port"] == 8080).unwrap();
+    let labels = listener["labels"].as_array().unwrap();
+    assert!(labels.contains(&"container=of-root".into()), "{listener}");
+}
+
+/// Starts an engine of a user, and waits until it can be asked.
+fn start_engine(distro: &SystemdDistro, path: &str, uid: &str, name: &str) {
+    distro.start(name, &["/usr/bin/python3", "-c", ENGINE, path, uid, name]);
+    eventually(SOON, || {
+        let seen = distro.run(&["test", "-S", path]);
+        check(seen.code == 0, || format!("{path} is not there"))
+    });
+}

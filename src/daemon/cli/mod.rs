@@ -16,6 +16,7 @@ use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
 use crate::config::{self, ConfigFiles};
+use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
@@ -106,6 +107,9 @@ enum Command {
         /// The key: 64 hex digits
         key: PublicKey,
     },
+    /// Tell the daemon of the containers of one engine; for wslnetd-engines.socket
+    #[command(hide = true)]
+    Containers,
 }
 
 /// Runs the program with the process's own arguments.
@@ -205,6 +209,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 key.fingerprint()
             ))?)
         }
+        Command::Containers => reader::run(),
     }
 }
 

@@ -65,11 +65,14 @@ pub(super) fn status(status: &StatusReport) -> String {
         "source",
         status.source.clone().unwrap_or_else(|| "no scan yet".to_owned()),
     );
+    for trouble in &status.container_troubles {
+        line("containers", trouble.clone());
+    }
+    if let Some(trouble) = &status.unit_trouble {
+        line("units", trouble.clone());
+    }
     if let Some(error) = &status.scan_error {
         line("scan", error.clone());
-    }
-    if let Some(error) = &status.unit_error {
-        line("units", error.clone());
     }
     if let Some(error) = &status.config_error {
         line(

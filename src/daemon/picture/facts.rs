@@ -7,9 +7,6 @@ use crate::labels::{Labels, value};
 use crate::observe::Listener;
 use crate::policy::Surroundings;
 
-/// How many labels of one container count, the first in the order of their keys. Engines set no limit.
-const CONTAINER_LABELS: usize = 64;
-
 /// Joins the labels. What a container or a unit says of wslnetd counts as if its program said it.
 pub(super) fn labels(
     listener: &Listener,
@@ -22,7 +19,7 @@ pub(super) fn labels(
     if let Some(interface) = surroundings.interface_of(&listener.socket) {
         labels.insert("interface", interface);
     }
-    if let Some(container) = container {
+    for container in container.iter().flat_map(|container| container.all()) {
         of_container(&mut labels, container);
     }
     for says in units {
@@ -53,7 +50,7 @@ fn of_container(labels: &mut Labels, container: &Container) {
     if let Some(text) = container.labels.get("wslnetd") {
         labels.insert("wslnetd", text.as_str());
     }
-    for (key, text) in container.labels.iter().take(CONTAINER_LABELS) {
+    for (key, text) in &container.labels {
         labels.insert(format!("container.label.{}", value(key)), text.as_str());
     }
 }

@@ -77,12 +77,14 @@ pub struct StatusReport {
     pub active: usize,
     /// Where Windows listens for this distro.
     pub windows: Vec<IpAddr>,
+    /// What keeps labels of containers from being known, and what to do.
+    pub container_troubles: Vec<String>,
+    /// Why it is not known what units say of their services, and what to do.
+    pub unit_trouble: Option<String>,
     /// How listeners are found.
     pub source: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
-    /// Why it is not known what units say of their services.
-    pub unit_error: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
 }

@@ -55,7 +55,7 @@ fn units_that_cannot_be_heard_are_told_of() {
 
     let picture = world.picture();
 
-    assert_eq!(status(&picture).unit_error.as_deref(), Some("no bus"));
+    assert_eq!(status(&picture).unit_trouble.as_deref(), Some("no bus"));
     let line = status_line(&picture);
     assert!(
         line.ends_with("units cannot be heard, see `wslnetd status`"),

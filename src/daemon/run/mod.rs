@@ -26,7 +26,7 @@ use self::mode::Mode;
 use self::service::{Signals, Watchdog};
 use crate::bridge::{self, BridgeStates, BridgeWants};
 use crate::config::{self, Config, ConfigFiles};
-use crate::containers::Containers;
+use crate::containers::{self, Containers, Demand};
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
 use crate::listeners::WakeUp;
@@ -98,6 +98,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let pusher = tokio::spawn(Pusher::new(identity, route_seen, wanted_seen, view, stop.clone()).run());
 
     let (bridge_wants, bridges) = bridge::spawn(stop.clone());
+    let (demand, containers) = containers::watch(containers::Places::default(), stop.clone());
     let units = units::Watch::start(units::Places::default(), stop.clone());
 
     let mut daemon = Daemon {
@@ -117,6 +118,8 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         wanted,
         bridge_wants,
         bridges,
+        demand,
+        containers,
         units,
         pushed: Pushed::default(),
         changes: Changes::default(),
@@ -164,6 +167,8 @@ struct Daemon {
     wanted: watch::Sender<Option<ForwardSet>>,
     bridge_wants: watch::Sender<BridgeWants>,
     bridges: watch::Receiver<BridgeStates>,
+    demand: watch::Sender<Demand>,
+    containers: watch::Receiver<Containers>,
     units: units::Watch,
     pushed: Pushed,
     changes: Changes,
@@ -199,6 +204,7 @@ impl Daemon {
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
                 changed = self.bridges.changed() => changed.context("the task of the bridges ended")?,
+                changed = self.containers.changed() => changed.context("the watch of containers ended")?,
                 changed = self.units.changed() => changed.context("the task that asks systemd ended")?,
                 Some(answer) = reloads.recv() => {
                     let refused = self.reload().err();
@@ -237,19 +243,14 @@ impl Daemon {
 
     /// Joins a new picture and sends out what differs.
     async fn refresh(&mut self, picture: &watch::Sender<Picture>) {
-        let observed = self.observed.borrow_and_update().last.clone();
-        self.units
-            .follow(
-                observed
-                    .as_ref()
-                    .map(|last| last.listeners.as_slice())
-                    .unwrap_or_default(),
-            )
-            .await;
+        self.observed.mark_unchanged();
+        self.ask_systemd().await;
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
         self.bridges.mark_unchanged();
+        self.containers.mark_unchanged();
         self.units.mark_unchanged();
+        self.ask_engines();
         self.look_for_flapping();
 
         let new = self.picture();
@@ -318,7 +319,7 @@ impl Daemon {
             mode: self.mode.view(),
             policy: &self.policy,
             held: &self.held,
-            containers: &Containers::default(),
+            containers: &self.containers.borrow(),
             units: &self.units.units(),
             bridges: &self.bridges.borrow(),
             distro: self.distro.name(),
@@ -327,6 +328,23 @@ impl Daemon {
             config_error: self.config_error.as_deref(),
             now: Instant::now(),
         })
+    }
+
+    /// Has those engines asked whose listeners are there.
+    fn ask_engines(&self) {
+        let observed = self.observed.borrow();
+        let demand = observed
+            .last
+            .as_ref()
+            .map(|last| containers::demand(&last.listeners));
+        let demand = demand.unwrap_or_default();
+        self.demand.send_if_modified(|before| replace(before, demand));
+    }
+
+    async fn ask_systemd(&mut self) {
+        let observed = self.observed.borrow().last.clone();
+        let listeners = observed.as_ref().map(|last| last.listeners.as_slice());
+        self.units.follow(listeners.unwrap_or_default()).await;
     }
 
     fn look_for_flapping(&mut self) {

@@ -5,8 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use socket2::SockRef;
-use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::entrance::Visit;
@@ -14,6 +12,7 @@ use crate::forward::canonical;
 
 use super::flows::{Ends, Serial};
 use super::forward::UdpForward;
+use super::listening::Listening;
 use super::upstream::Upstream;
 use super::{BURST, LONGEST, socket};
 
@@ -24,7 +23,7 @@ pub(super) struct Flow {
     pub(super) ends: Ends,
     pub(super) serial: Serial,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) listening: Arc<UdpSocket>,
+    pub(super) listening: Arc<Listening>,
     pub(super) cut: CancellationToken,
     pub(super) _visit: Visit,
 }
@@ -107,7 +106,7 @@ impl Flow {
 
     /// From the very address that the client wrote to.
     fn answer(&self, datagram: &[u8]) {
-        match SockRef::from(&*self.listening).send_to(datagram, &self.ends.client.into()) {
+        match self.listening.send(datagram, self.ends.client) {
             Ok(sent) => {
                 let traffic = &self.forward.traffic;
                 traffic.outward.fetch_add(sent as u64, Ordering::Relaxed);

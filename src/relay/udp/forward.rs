@@ -197,3 +197,62 @@ impl UdpForward {
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::budget::Limits;
+
+    #[tokio::test]
+    async fn a_flow_to_a_former_target_does_not_come_in() {
+        let (former, target) = (at("127.0.0.1:5000"), at("127.0.0.1:5001"));
+        let forward = UdpForward::new(former, Arc::new(Open), Budget::new(Limits::default()));
+        let ends = Ends {
+            listening: at("127.0.0.1:8000"),
+            client: at("127.0.0.1:9000"),
+        };
+        let late = flow(&forward).await;
+        let cut = late.1.clone();
+
+        forward.retarget(target);
+
+        assert!(forward.enter(ends, late.0).is_none());
+        assert!(cut.is_cancelled());
+        assert_eq!(forward.counters().connections, 0, "nothing is left of it");
+        assert!(forward.enter(ends, flow(&forward).await.0).is_some());
+    }
+
+    /// What is kept for a flow to the present target, and what tells its end.
+    async fn flow(forward: &UdpForward) -> (Kept, CancellationToken) {
+        let (slot, own) = (forward.slot().await.unwrap(), forward.budget.own());
+        let (upstream, closed) = Upstream::open(forward.target(), &Open, own, slot).unwrap();
+        let token = CancellationToken::new();
+        let kept = Kept {
+            upstream,
+            cut: token.clone().drop_guard(),
+            closed,
+        };
+        (kept, token)
+    }
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    #[derive(Debug)]
+    struct Open;
+
+    impl Gate for Open {
+        fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn permits(&self, _target: SocketAddr) -> Result<(), String> {
+            Ok(())
+        }
+    }
+}

@@ -14,9 +14,9 @@ use crate::forwarder::{Connections, ListenError};
 use crate::gate::Gate;
 
 use super::forward::UdpForward;
+use super::listening::Listening;
 use super::own::Claim;
 use super::receive::Receiver;
-use super::socket;
 
 /// One UDP forward: its target, its live flows, its counters. Listening sockets come and go.
 ///
@@ -73,12 +73,11 @@ impl UdpForwarder {
             .set_nonblocking(true)
             .and_then(|()| UdpSocket::from_std(socket));
         let socket = watched.map_err(|source| ListenError::Watch { address, source })?;
-        socket::keep_quiet(&socket);
 
         let entrance = Arc::<Entrance>::default();
         let claim = self.forward.budget.own().claim(address);
         let receiver = Receiver {
-            socket: Arc::new(socket),
+            listening: Arc::new(Listening::new(socket)),
             address,
             forward: Arc::clone(&self.forward),
             entrance: Arc::clone(&entrance),

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
-
 use crate::entrance::Entrance;
 use crate::forward::canonical;
 
 use super::flow::{Flow, serve};
 use super::flows::Ends;
 use super::forward::{Kept, Known, UdpForward, count};
+use super::listening::Listening;
 use super::upstream::Upstream;
 use super::{BURST, LONGEST, socket};
 
@@ -23,7 +22,7 @@ const REST: Duration = Duration::from_millis(100);
 /// A listening socket as its task has it. Its flows have the socket too.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    pub(super) socket: Arc<UdpSocket>,
+    pub(super) listening: Arc<Listening>,
     pub(super) address: SocketAddr,
     pub(super) forward: Arc<UdpForward>,
     pub(super) entrance: Arc<Entrance>,
@@ -47,7 +46,7 @@ impl Receiver {
 
     async fn receive_all(&self) {
         // It fails only when the runtime ends.
-        while self.socket.readable().await.is_ok() {
+        while self.listening.ready().await.is_ok() {
             self.receive_burst().await;
             tokio::task::yield_now().await;
         }
@@ -58,7 +57,7 @@ impl Receiver {
         let mut datagram = Vec::with_capacity(LONGEST);
         for _ in 0..BURST {
             datagram.clear();
-            match self.socket.try_recv_buf_from(&mut datagram) {
+            match self.listening.receive(&mut datagram) {
                 Ok((_, client)) => self.carry(client, &datagram).await,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) if socket::is_about_one_client(&error) => {
@@ -162,7 +161,7 @@ impl Receiver {
             ends,
             serial: known.serial,
             upstream: Arc::clone(&known.upstream),
-            listening: Arc::clone(&self.socket),
+            listening: Arc::clone(&self.listening),
             cut,
             _visit: visit,
         }));

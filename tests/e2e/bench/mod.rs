@@ -4,6 +4,7 @@
 mod client;
 mod companion;
 mod distro;
+mod engine;
 mod guests;
 mod machine;
 mod place;
@@ -17,6 +18,7 @@ mod world;
 pub use client::Client;
 pub use companion::Companion;
 pub use distro::Distro;
+pub use engine::{Engine, IMAGE};
 pub use guests::{PYTHON, dns_question, guest, listen_on, name_server, stock_redis, udp_echo, web};
 pub use machine::{Machine, NetNs};
 pub use program::{Program, Ran};

@@ -32,7 +32,9 @@ rm -f "$root/etc/resolv.conf"
 
 # Installed as the installer does it.
 install -D -m 0755 "$PROGRAM" "$root/usr/local/bin/wslnetd"
-install -D -m 0644 "$UNITS/wslnetd.service" "$units/wslnetd.service"
+for unit in wslnetd.service wslnetd-engines.socket wslnetd-engines@.service; do
+    install -D -m 0644 "$UNITS/$unit" "$units/$unit"
+done
 install -D -m 0644 "$UNITS/sysusers.d/wslnetd.conf" "$root/etc/sysusers.d/wslnetd.conf"
 install -D -m 0644 "$UNITS/tmpfiles.d/wslnetd.conf" "$root/etc/tmpfiles.d/wslnetd.conf"
 install -D -m 0644 "$ROOM.toml" "$root/etc/wslnetd/config.toml"

@@ -79,14 +79,14 @@ fn a_bus_that_hangs_is_told_of_and_holds_nobody_up() {
 
     world.client.until_open(SOON, WINDOWS, 8000);
     let status = distro.status().unwrap();
-    let trouble = status["unit_error"].as_str().unwrap_or_default().to_owned();
+    let trouble = status["unit_trouble"].as_str().unwrap_or_default().to_owned();
     assert!(trouble.contains("did not answer"), "{status}");
     assert!(distro.journal().contains("did not answer"));
 
     distro.run(&["kill", "-CONT", bus.trim()]).ok();
     eventually(SOON, || {
         let status = distro.status()?;
-        check(status["unit_error"].is_null(), || status.to_string())
+        check(status["unit_trouble"].is_null(), || status.to_string())
     });
     assert_eq!(world.client.open_among(WINDOWS, &[8000]), [8000].into());
 }
