@@ -1,5 +1,7 @@
 //! What owners say in the units of their services, with a server that does not let its environment be read.
 
+use std::time::Duration;
+
 use super::{WEB, paired};
 use crate::bench::{
     A_SECOND, Companion, SOON, SystemdDistro, WINDOWS, World, check, eventually, require_program, stays,
@@ -82,6 +84,15 @@ fn a_bus_that_hangs_is_told_of_and_holds_nobody_up() {
     let trouble = status["unit_trouble"].as_str().unwrap_or_default().to_owned();
     assert!(trouble.contains("did not answer"), "{status}");
     assert!(distro.journal().contains("did not answer"));
+
+    // A daemon that comes back holds its first word back, and does not close what its predecessor has opened.
+    distro
+        .systemctl(&["kill", "--signal=KILL", "wslnetd.service"])
+        .ok();
+    stays(Duration::from_secs(6), || {
+        let open = world.client.open_among(WINDOWS, &[8000]);
+        check(!open.is_empty(), || "closed".to_owned())
+    });
 
     distro.run(&["kill", "-CONT", bus.trim()]).ok();
     eventually(SOON, || {
