@@ -64,8 +64,8 @@ impl Default for Places {
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     /// There is no way to the bus.
-    #[error("cannot connect to the system bus at {}: {source}; start it by `systemctl start dbus.socket`, or install dbus", place.display())]
-    Connect { place: PathBuf, source: io::Error },
+    #[error("cannot connect to the system bus at {}: {error}; start it by `systemctl start dbus.socket`, or install dbus", place.display())]
+    Connect { place: PathBuf, error: io::Error },
     /// The bus does not let us on.
     #[error("the system bus refused: {}", shown(.0))]
     Refused(zbus::Error),
@@ -122,9 +122,9 @@ impl Places {
     async fn connect(&self) -> Result<Connection, AskError> {
         let stream = UnixStream::connect(&self.bus)
             .await
-            .map_err(|source| AskError::Connect {
+            .map_err(|error| AskError::Connect {
                 place: self.bus.clone(),
-                source,
+                error,
             })?;
         let builder = Builder::unix_stream(stream);
         builder.build().await.map_err(AskError::Refused)

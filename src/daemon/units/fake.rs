@@ -26,7 +26,21 @@ pub(super) struct Fake {
 }
 
 /// The `Environment` of each unit.
-type Shared = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
+
+impl Shared {
+    /// Whether the unit is a new one.
+    fn set(&self, unit: &str, environment: Vec<String>) -> bool {
+        let mut units = self.0.lock().expect("no test panicked with it");
+        units.insert(unit.to_owned(), environment).is_none()
+    }
+
+    fn get(&self, unit: &str) -> Option<Vec<String>> {
+        let units = self.0.lock().expect("no test panicked with it");
+        units.get(unit).cloned()
+    }
+}
 
 impl Fake {
     pub(super) async fn start() -> Self {
@@ -37,7 +51,7 @@ impl Fake {
         };
         let bus = bus(&places);
         let units = Shared::default();
-        let manager = Manager(Arc::clone(&units));
+        let manager = Manager(units.clone());
         let stream = UnixStream::connect(&places.bus).await.expect("a bus");
         let systemd = Builder::unix_stream(stream)
             .serve_at(MANAGER_PATH, manager)
@@ -58,11 +72,8 @@ impl Fake {
     /// A unit has this environment from now on.
     pub(super) async fn load(&self, unit: &str, environment: &[&str]) {
         let environment = environment.iter().map(|text| (*text).to_owned()).collect();
-        let mut units = self.units.lock().expect("no test panicked with it");
-        let is_new = units.insert(unit.to_owned(), environment).is_none();
-        drop(units);
-        if is_new {
-            let service = Service(unit.to_owned(), Arc::clone(&self.units));
+        if self.units.set(unit, environment) {
+            let service = Service(unit.to_owned(), self.units.clone());
             let server = self.systemd.object_server();
             server.at(path_of(unit), service).await.expect("a new path");
         }
@@ -150,11 +161,9 @@ enum Refusal {
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
     fn get_unit(&self, name: &str) -> Result<OwnedObjectPath, Refusal> {
-        let units = self.0.lock().expect("no test panicked with it");
-        if units.contains_key(name) {
-            Ok(path_of(name))
-        } else {
-            Err(Refusal::NoSuchUnit(format!("Unit {name} not loaded.")))
+        match self.0.get(name) {
+            Some(_) => Ok(path_of(name)),
+            None => Err(Refusal::NoSuchUnit(format!("Unit {name} not loaded."))),
         }
     }
 }
@@ -165,7 +174,6 @@ struct Service(String, Shared);
 impl Service {
     #[zbus(property)]
     fn environment(&self) -> Vec<String> {
-        let units = self.1.lock().expect("no test panicked with it");
-        units.get(&self.0).cloned().unwrap_or_default()
+        self.1.get(&self.0).unwrap_or_default()
     }
 }

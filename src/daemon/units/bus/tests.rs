@@ -38,7 +38,9 @@ async fn units_are_asked_for_what_they_say() {
 #[tokio::test]
 async fn more_services_than_are_asked_for_at_a_time_are_all_answered() {
     let fake = Fake::start().await;
-    let names: Vec<String> = (0..ROUND).map(|number| format!("s{number}.service")).collect();
+    let names: Vec<String> = (0..=AT_A_TIME)
+        .map(|number| format!("s{number}.service"))
+        .collect();
     for (number, name) in names.iter().enumerate() {
         fake.load(name, &[&format!("WSLNETD=name=s{number}")]).await;
     }

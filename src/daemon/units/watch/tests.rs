@@ -88,15 +88,15 @@ async fn more_services_than_one_round_has_room_for_are_heard_in_the_next() {
         .map(|number| format!("s{number:03}.service"))
         .collect();
     for name in &names {
-        fake.load(name, &["WSLNETD=off"]).await;
+        fake.load(name, &[&format!("WSLNETD={name}")]).await;
     }
     let mut watch = Watch::start(fake.places.clone(), CancellationToken::new());
     let holders = names.iter().map(|name| holder(1, &[name]));
     let listener = listener(Instant::now(), holders.collect());
 
-    until_said(&mut watch, &listener, &known(&["off"])).await;
-
-    assert_eq!(watch.units().trouble(), None);
+    // On a busy machine some of them may be late at first.
+    let all = Said::Known(names.iter().map(String::as_str).collect());
+    until_said(&mut watch, &listener, &all).await;
 }
 
 #[tokio::test]
