@@ -120,19 +120,20 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 
 step_e2e() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 nginx-light redis-server dnsmasq-base postgresql gdbserver
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl nginx-light redis-server dnsmasq-base postgresql gdbserver \
+        bind9-dnsutils
     e2e --skip systemd:: --skip sandbox:: --skip wine:: --skip containers::
 }
 
 step_containers() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 docker.io podman netavark conmon crun iptables busybox-static
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl docker.io podman netavark conmon crun iptables busybox-static
     e2e containers::
 }
 
 step_systemd() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus nginx-light
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl systemd systemd-container dbus nginx-light
     e2e systemd:: sandbox::
 }
 

@@ -268,12 +268,7 @@ fn entry(
         Found::Container(container) => Some(*container),
         Found::Nothing | Found::Waits { .. } => None,
     };
-    let nothing = BTreeSet::new();
-    let units = match said {
-        Said::Known(says) => says,
-        Said::Waits { .. } => &nothing,
-    };
-    let labels = facts::labels(listener, container, units, inputs.distro, surroundings);
+    let labels = facts::labels(listener, container, said, inputs.distro, surroundings);
     let verdict = match (&listener.owner, found) {
         (None, _) => Verdict::not_ours(),
         (Some(_), _) if is_own(listener, inputs) => Verdict::own_bridge(),
@@ -390,7 +385,7 @@ fn pair(entries: &mut [Entry]) {
         let Some((other, id)) = v4_halves.get(&port) else {
             continue;
         };
-        if have_one_owner(&entries[index].listener, &entries[*other].listener) {
+        if belong_together(&entries[index], &entries[*other]) {
             let shared_by = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.number));
             let reason = format!("IPv6 only; the port is shared through {shared_by}");
             let half = &mut entries[index];
@@ -406,13 +401,15 @@ fn pair(entries: &mut [Entry]) {
     }
 }
 
-/// Whether some process holds both.
-fn have_one_owner(one: &Listener, other: &Listener) -> bool {
-    let holders = |listener: &Listener| {
-        let holders = listener.owner.iter().flat_map(|owner| &owner.holders);
+/// Whether some process holds both, or both are one container's: for each address that it publishes, Docker has a process.
+fn belong_together(one: &Entry, other: &Entry) -> bool {
+    let holders = |entry: &Entry| {
+        let holders = entry.listener.owner.iter().flat_map(|owner| &owner.holders);
         holders.map(|holder| holder.pid).collect::<BTreeSet<_>>()
     };
-    !holders(one).is_disjoint(&holders(other))
+    let containers =
+        |entry: &Entry| -> BTreeSet<String> { entry.labels.values("container").map(str::to_owned).collect() };
+    !holders(one).is_disjoint(&holders(other)) || !containers(one).is_disjoint(&containers(other))
 }
 
 fn asked(

@@ -16,7 +16,7 @@ const WEB: [&str; 5] = [
 ];
 
 /// A distro under systemd that a running companion trusts; the unit is not started.
-fn paired(world: &World) -> (Companion<'_>, SystemdDistro) {
+pub(crate) fn paired(world: &World) -> (Companion<'_>, SystemdDistro) {
     let mut companion = Companion::new(world);
     let distro = SystemdDistro::boot(world, CONFIG);
     companion.trust("ubuntu", distro.run(&["wslnetd", "key"]).ok().trim());
@@ -120,6 +120,24 @@ fn systemctl_reload_applies_a_changed_file() {
     distro.write("/etc/wslnetd/config.toml", CONFIG);
     distro.systemctl(&["reload", "wslnetd.service"]).ok();
     world.client.until_open(SOON, WINDOWS, 8000);
+}
+
+#[test]
+fn a_file_of_config_d_that_the_unit_cannot_see_is_a_mistake_and_not_nothing() {
+    let world = World::new();
+    let (_companion, distro) = paired(&world);
+    distro.systemctl(&["start", "wslnetd.service"]).ok();
+    distro.write("/home/ann/shop.toml", "opt-out = [\"port=8000\"]\n");
+    distro.run(&["mkdir", "-p", "/etc/wslnetd/config.d"]).ok();
+    let link = "/etc/wslnetd/config.d/shop.toml";
+    distro.run(&["ln", "-s", "/home/ann/shop.toml", link]).ok();
+
+    let refused = distro.systemctl(&["reload", "wslnetd.service"]);
+
+    assert_ne!(refused.code, 0, "{refused:?}");
+    let status = distro.status().unwrap();
+    let error = status["config_error"].as_str().unwrap_or_default();
+    assert!(error.contains("shop.toml") && error.contains("copy"), "{status}");
 }
 
 #[test]

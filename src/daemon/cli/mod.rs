@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use wslnet_console::control::{Answer, Endpoint, call};
 use wslnet_console::diagnose::{Reports, read_file};
+use wslnet_console::text::clean;
 use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
@@ -25,6 +26,8 @@ use crate::systemd;
 
 /// How long a running daemon may take to answer a command.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// The longest name of a file that is shown, in characters.
+const NAME_CHARS: usize = 1024;
 
 /// Makes what listens in this WSL2 distro reachable from Windows and the local network.
 #[derive(Debug, Parser)]
@@ -225,12 +228,20 @@ fn check(file: Option<PathBuf>, places: &Places) -> anyhow::Result<()> {
     if !file.as_ref().unwrap_or(&places.config).exists() {
         bail!("{shown} does not exist: wslnetd would run with its defaults");
     }
-    match sources.and_then(config::parse) {
-        Ok(config) => {
+    let parsed = sources.and_then(|sources| {
+        let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        config::parse(sources).map(|config| (names, config))
+    });
+    match parsed {
+        Ok((names, config)) => {
             for warning in config::warnings(&config) {
                 output::print_to_stderr(&format!("warning: {warning}\n"));
             }
-            Ok(output::print(&format!("{shown}: no mistakes\n"))?)
+            // Each by its name: somebody who has written a file wants to see that it counts.
+            let lines = names
+                .iter()
+                .map(|name| format!("{}: no mistakes\n", clean(name, NAME_CHARS)));
+            Ok(output::print(&lines.collect::<String>())?)
         }
         Err(reports) => {
             output::print_to_stderr(&reports.render(output::stderr_is_terminal()));

@@ -164,7 +164,8 @@ pub(super) fn walk(walk: &Walk) -> String {
     if let Some(advice) = &walk.advice {
         let _ = writeln!(
             text,
-            "\nTo share it all the same, add this to the configuration, then `sudo systemctl reload wslnetd`:\n"
+            "\nTo share it all the same, add this to the configuration, before other rules that match it, then \
+             `sudo systemctl reload wslnetd`:\n"
         );
         for line in advice.lines() {
             let _ = writeln!(text, "    {line}");

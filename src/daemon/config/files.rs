@@ -49,7 +49,7 @@ impl ConfigFiles {
         match drop_ins(&self.folder) {
             Ok(paths) => {
                 for path in paths {
-                    match read_file(&path) {
+                    match read_drop_in(&path) {
                         Ok(source) => sources.extend(source),
                         Err(report) => reports.push(report),
                     }
@@ -72,7 +72,9 @@ fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Report> {
     };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return refuse(format!("cannot open: {error}"), ""),
     };
     let mut paths = Vec::new();
@@ -93,6 +95,23 @@ fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Report> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Reads a file that was listed; none if it has gone since then.
+fn read_drop_in(path: &Path) -> Result<Option<Source>, Report> {
+    let source = read_file(path)?;
+    // A link that leads nowhere: what the file says, an opt-out perhaps, must not be missing without a word. It may lead
+    // somewhere for the person who made it, but the unit keeps homes and the drives of Windows from the daemon.
+    if source.is_none() && path.is_symlink() {
+        let hint = "copy the file itself here: wslnetd sees no file in /home, /root or /mnt";
+        let message = "is a link to a file that wslnetd does not find";
+        return Err(Report::of_file(
+            path.display().to_string(),
+            message,
+            Some(hint.to_owned()),
+        ));
+    }
+    Ok(source)
 }
 
 #[cfg(test)]
@@ -138,6 +157,26 @@ mod tests {
 
         assert_eq!(reports.each().len(), 2, "{reports}");
         assert!(reports.to_string().contains("a.toml"), "{reports}");
+    }
+
+    #[test]
+    fn a_link_counts_as_its_file_and_one_to_nowhere_is_a_mistake() {
+        let place = place(&["a.toml"]);
+        let folder = place.path().join(FOLDER);
+        std::os::unix::fs::symlink(folder.join("a.toml"), folder.join("b.toml")).unwrap();
+        assert_eq!(files(&place).read().unwrap().len(), 3);
+        std::os::unix::fs::symlink(folder.join("none.toml"), folder.join("c.toml")).unwrap();
+
+        let refusal = files(&place).read().unwrap_err().to_string();
+
+        assert!(
+            refusal.contains("c.toml") && refusal.contains("copy the file"),
+            "{refusal}"
+        );
+        let away = tempfile::tempdir().unwrap();
+        fs::write(away.path().join("config.toml"), "").unwrap();
+        std::os::unix::fs::symlink("/nowhere", away.path().join(FOLDER)).unwrap();
+        assert!(files(&away).read().is_err());
     }
 
     #[test]

@@ -219,4 +219,6 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
 }
 
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod tests;

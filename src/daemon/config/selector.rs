@@ -18,7 +18,7 @@ use crate::labels::Labels;
 pub use write::term_for;
 
 /// What the label of a container's own label begins with; the container's key follows.
-const CONTAINER_LABEL: &str = "container.label.";
+pub(super) const CONTAINER_LABEL: &str = "container.label.";
 
 /// What a selector can ask about: the labels of a listener. A key may have several values, or none.
 pub trait Facts {

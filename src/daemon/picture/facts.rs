@@ -1,17 +1,16 @@
 //! All labels of a listener: those of the socket and its holders, and those that only the whole picture knows.
 
-use std::collections::BTreeSet;
-
 use crate::containers::Container;
 use crate::labels::{Labels, value};
 use crate::observe::Listener;
 use crate::policy::Surroundings;
+use crate::units::Said;
 
 /// Joins the labels. What a container or a unit says of wslnetd counts as if its program said it.
 pub(super) fn labels(
     listener: &Listener,
     container: Option<&Container>,
-    units: &BTreeSet<&str>,
+    said: &Said<'_>,
     distro: Option<&str>,
     surroundings: &Surroundings,
 ) -> Labels {
@@ -22,8 +21,8 @@ pub(super) fn labels(
     for container in container.iter().flat_map(|container| container.all()) {
         of_container(&mut labels, container);
     }
-    for says in units {
-        labels.insert("wslnetd", *says);
+    for text in said.values() {
+        labels.insert("wslnetd", text);
     }
     if let Some(distro) = distro {
         labels.insert("distro", distro);

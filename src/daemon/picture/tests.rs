@@ -1,7 +1,7 @@
 //! What is pushed for which listeners.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use wslnet_protocol::{Bind, ForwardId, ForwardSet, ForwardState, ForwardStatus, Protocol, Reach, limits};
@@ -133,6 +133,29 @@ fn the_ipv6_half_of_a_pair_says_by_what_it_is_shared() {
             "{half:?}"
         );
         assert_eq!(ports(&set(&world)), [8000]);
+    }
+}
+
+#[test]
+fn two_processes_that_hold_a_port_for_one_container_are_a_pair() {
+    let held_by = |id, address: IpAddr, pid, container| {
+        let mut half = bound(id, address, 8000);
+        half.socket.v6only = address.is_ipv6().then_some(true);
+        for holder in half.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+            holder.pid = pid;
+        }
+        half.labels.insert("container", container);
+        half
+    };
+    for (container, twin) in [("web", Some(ForwardId(1))), ("db", None)] {
+        let world = World::with(vec![
+            held_by(1, Ipv4Addr::UNSPECIFIED.into(), 7, "web"),
+            held_by(2, Ipv6Addr::UNSPECIFIED.into(), 8, container),
+        ]);
+
+        let half = world.picture().entries.remove(1);
+
+        assert_eq!(half.twin, twin, "{container}");
     }
 }
 

@@ -100,7 +100,7 @@ fn conclude(picture: &Picture, port: u16, listeners: &[Explanation], windows: &[
     let farthest = listeners.iter().max_by_key(|listener| listener.steps.len());
     match farthest.and_then(|listener| listener.steps.last()) {
         Some(step) if step.passed => format!("Port {port} is shared: {}.", step.finding),
-        Some(step) => format!("Port {port} stops at: {}. {}", step.name, step.finding),
+        Some(step) => format!("Port {port} stops at {}: {}", step.name, step.finding),
         None => format!("Port {port} is not reachable."),
     }
 }

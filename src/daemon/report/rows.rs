@@ -221,8 +221,13 @@ pub fn status_line(picture: &Picture) -> String {
         0 => String::new(),
         waiting => format!(", {waiting} waiting"),
     };
+    let noun = if report.listeners == 1 {
+        "listener"
+    } else {
+        "listeners"
+    };
     let mut line = format!(
-        "{} listeners: {} exposed{windows}, {} private{waiting}; companion{address} {}",
+        "{} {noun}: {} exposed{windows}, {} private{waiting}; companion{address} {}",
         report.listeners, tally.exposed, tally.private, report.companion.state
     );
     if report.mode != "nat" {

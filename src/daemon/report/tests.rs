@@ -23,6 +23,13 @@ fn the_status_line_says_it_all() {
 }
 
 #[test]
+fn one_listener_is_no_listeners() {
+    let line = status_line(&World::with(vec![foreign(1, 8000), ours(2, 8001)]).picture());
+
+    assert!(line.starts_with("1 listener: "), "{line}");
+}
+
+#[test]
 fn the_status_line_tells_what_waits_from_what_is_exposed() {
     let mut world = shared();
     for (id, state) in [

@@ -341,6 +341,7 @@ impl Daemon {
         self.demand.send_if_modified(|before| replace(before, demand));
     }
 
+    /// Has systemd asked what the units of those listeners say, and gives it a moment to answer.
     async fn ask_systemd(&mut self) {
         let observed = self.observed.borrow().last.clone();
         let listeners = observed.as_ref().map(|last| last.listeners.as_slice());

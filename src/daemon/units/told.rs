@@ -48,6 +48,17 @@ pub enum Said<'a> {
     },
 }
 
+impl Said<'_> {
+    /// What is known of it.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        let known = match self {
+            Self::Known(says) => Some(says),
+            Self::Waits { .. } => None,
+        };
+        known.into_iter().flatten().copied()
+    }
+}
+
 impl Units {
     /// What the units of this listener say of it at this moment.
     ///
