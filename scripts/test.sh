@@ -102,7 +102,7 @@ step_deny() {
 step_unit() {
     # Some of them change owners of files, make network namespaces and give up capabilities.
     need_root
-    need gcc libc6-dev iproute2 util-linux
+    need gcc libc6-dev iproute2 util-linux dbus
     cargo test --locked --workspace --exclude wslnet --no-fail-fast
 }
 
@@ -133,7 +133,7 @@ step_containers() {
 
 step_systemd() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 curl systemd systemd-container dbus
+    need gcc libc6-dev iproute2 procps util-linux mount python3 curl systemd systemd-container dbus nginx-light
     e2e systemd:: sandbox::
 }
 

@@ -3,9 +3,9 @@
 //!
 //! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
 //! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
-//! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people; [`containers`] asks engines, [`bridge`] reaches
-//! loopback, [`wsl`] asks WSL. [`policy`], [`picture`], [`damper`] and [`report`] are pure: they do no I/O and take time as an
-//! argument.
+//! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people; [`containers`] asks engines, [`units`] asks
+//! systemd, [`bridge`] reaches loopback, [`wsl`] asks WSL. [`policy`], [`picture`], [`damper`] and [`report`] are pure: they
+//! do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
 pub mod bridge;
@@ -26,4 +26,5 @@ pub mod push;
 pub mod report;
 pub mod run;
 pub mod systemd;
+pub mod units;
 pub mod wsl;

@@ -21,6 +21,7 @@ use crate::network::{NetworkMode, NetworkView};
 use crate::observe::{Listener, Observed};
 use crate::policy::{Decided, DecidedBy, Outcome, Policy, Port, Surroundings, Verdict, Wanted, wanted};
 use crate::push::CompanionView;
+use crate::units::{Said, Units};
 
 pub use pushed::Pushed;
 
@@ -62,6 +63,8 @@ pub struct Inputs<'a> {
     pub held: &'a Held,
     /// What the container engines say.
     pub containers: &'a Containers,
+    /// What the units of services say.
+    pub units: &'a Units,
     /// The bridges to services on loopback, by the ids of those.
     pub bridges: &'a BridgeStates,
     /// The name of this distro.
@@ -93,6 +96,8 @@ pub struct Picture {
     pub distro: Option<String>,
     /// What keeps labels of containers from being known.
     pub container_troubles: BTreeSet<String>,
+    /// Why it is not known what units say of their services.
+    pub unit_trouble: Option<String>,
     /// When the picture has to be joined anew although nothing changed.
     pub recheck: Option<Instant>,
     /// How listeners are found; `None` before the first scan.
@@ -167,7 +172,11 @@ impl Picture {
                 {
                     recheck = Some(recheck.map_or(until, |before: Instant| before.min(until)));
                 }
-                entry(listener, &found, &surroundings, inputs)
+                let said = inputs.units.of(listener, inputs.now);
+                if let Said::Waits { until, .. } = said {
+                    recheck = Some(recheck.map_or(until, |before: Instant| before.min(until)));
+                }
+                entry(listener, &found, &said, &surroundings, inputs)
             })
             .collect::<Vec<_>>();
 
@@ -197,6 +206,7 @@ impl Picture {
             bridges,
             distro: inputs.distro.map(str::to_owned),
             container_troubles: inputs.containers.troubles(listeners, inputs.now),
+            unit_trouble: inputs.units.trouble().map(str::to_owned),
             recheck,
             source: last.map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),
@@ -247,12 +257,18 @@ impl Picture {
 }
 
 /// A listener with its labels and its verdict; what is asked on its behalf depends on the others.
-fn entry(listener: &Listener, found: &Found<'_>, surroundings: &Surroundings, inputs: &Inputs<'_>) -> Entry {
+fn entry(
+    listener: &Listener,
+    found: &Found<'_>,
+    said: &Said<'_>,
+    surroundings: &Surroundings,
+    inputs: &Inputs<'_>,
+) -> Entry {
     let container = match found {
         Found::Container(container) => Some(*container),
         Found::Nothing | Found::Waits { .. } => None,
     };
-    let labels = facts::labels(listener, container, inputs.distro, surroundings);
+    let labels = facts::labels(listener, container, said, inputs.distro, surroundings);
     let verdict = match (&listener.owner, found) {
         (None, _) => Verdict::not_ours(),
         (Some(_), _) if is_own(listener, inputs) => Verdict::own_bridge(),
@@ -260,9 +276,15 @@ fn entry(listener: &Listener, found: &Found<'_>, surroundings: &Surroundings, in
             reason: reason.clone(),
         },
         (Some(owner), Found::Nothing | Found::Container(_)) => {
-            inputs
-                .policy
-                .decide(&listener.socket, &labels, &owner.declared, surroundings)
+            let policy = inputs.policy;
+            let verdict = policy.decide(&listener.socket, &labels, &owner.declared, surroundings);
+            match said {
+                // A unit can narrow what is shared, so what is private anyway need not wait for it.
+                Said::Waits { reason, .. } if verdict.is_expose() => Verdict::Wait {
+                    reason: reason.clone(),
+                },
+                Said::Waits { .. } | Said::Known(_) => verdict,
+            }
         }
     };
     Entry {

@@ -1,5 +1,7 @@
 //! The daemon as a unit of a real systemd.
 
+mod units;
+
 use std::time::Duration;
 
 use crate::bench::{A_SECOND, Companion, SOON, SystemdDistro, WINDOWS, World, check, eventually};

@@ -6,7 +6,7 @@
 //! that may not be retried, mm/gup.c.) So this is only called on threads that may be lost.
 //!
 //! What is read is the environment as the process was started with. A program that writes its title over it (nginx,
-//! PostgreSQL, redis, sshd: setproctitle(3bsd)) has erased it by then.
+//! PostgreSQL, redis, sshd: setproctitle(3bsd)) has erased it by then; what its unit gave it, systemd tells (`units`).
 
 use std::io::{self, Read};
 

@@ -4,11 +4,13 @@ use crate::containers::Container;
 use crate::labels::{Labels, value};
 use crate::observe::Listener;
 use crate::policy::Surroundings;
+use crate::units::Said;
 
-/// Joins the labels. What a container says of wslnetd counts as if its program said it.
+/// Joins the labels. What a container or a unit says of wslnetd counts as if its program said it.
 pub(super) fn labels(
     listener: &Listener,
     container: Option<&Container>,
+    said: &Said<'_>,
     distro: Option<&str>,
     surroundings: &Surroundings,
 ) -> Labels {
@@ -18,6 +20,9 @@ pub(super) fn labels(
     }
     for container in container.iter().flat_map(|container| container.all()) {
         of_container(&mut labels, container);
+    }
+    for text in said.values() {
+        labels.insert("wslnetd", text);
     }
     if let Some(distro) = distro {
         labels.insert("distro", distro);

@@ -19,6 +19,7 @@ use crate::network::{Iface, NetworkMode, NetworkView};
 use crate::observe::{Listener, Observation, Observed};
 use crate::policy::Policy;
 use crate::push::{CompanionView, LinkState};
+use crate::units::Units;
 
 /// The VM's address in the small world.
 pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(172, 28, 0, 2);
@@ -32,6 +33,7 @@ pub(crate) struct World {
     pub(crate) config: &'static str,
     pub(crate) mode: ModeView,
     pub(crate) held: Held,
+    pub(crate) units: Units,
     pub(crate) bridges: BTreeMap<u64, BridgeState>,
     pub(crate) companion: CompanionView,
     pub(crate) scanned: bool,
@@ -58,6 +60,7 @@ impl World {
                 source: "a test".to_owned(),
             },
             held: Held::default(),
+            units: Units::default(),
             bridges: BTreeMap::new(),
             companion,
             scanned: true,
@@ -98,6 +101,7 @@ impl World {
             policy: &Policy::new(&config),
             held: &self.held,
             containers: &Containers::default(),
+            units: &self.units,
             bridges: &self.bridges,
             distro: Some("Debian"),
             own_pid: OWN_PID,

@@ -11,6 +11,8 @@ use super::{Asked, Pushed};
 use crate::bridge::{Bridge, BridgeState};
 use crate::labels::Declared;
 use crate::network::NetworkMode;
+use crate::observe::Listener;
+use crate::units::fixture::tell;
 
 #[test]
 fn nothing_is_pushed_before_the_first_scan() {
@@ -376,6 +378,60 @@ fn in_other_networking_modes_nothing_is_asked_for() {
     }
 }
 
+#[test]
+fn a_listener_waits_for_the_word_of_its_unit_and_follows_it() {
+    let mut world = World::with(vec![of_nginx(1, 8000), ours(2, 8001)]);
+    world.now = world.listeners[0].since;
+
+    let before = world.picture();
+    let asked = &before.entries[0].asked;
+    assert!(
+        matches!(asked, Asked::Waits { reason } if reason.contains("nginx.service")),
+        "{asked:?}"
+    );
+    assert!(before.recheck.is_some_and(|recheck| recheck > world.now));
+    assert_eq!(ports(&set(&world)), [8001]);
+
+    tell(&mut world.units, "nginx.service", world.now, Some("off"));
+    let off = world.picture();
+    let asked = &off.entries[0].asked;
+    assert!(
+        matches!(asked, Asked::Nothing { reason } if reason.contains("WSLNETD=off")),
+        "{asked:?}"
+    );
+    assert_eq!(off.recheck, None);
+    assert!(off.entries[0].labels.contains("wslnetd", "off"));
+
+    tell(&mut world.units, "nginx.service", world.now, Some("host"));
+    assert_eq!(set(&world).forwards[0].reach, Reach::Host);
+
+    tell(&mut world.units, "nginx.service", world.now, None);
+    assert_eq!(set(&world).forwards[0].reach, Reach::Lan);
+}
+
+#[test]
+fn a_unit_and_its_program_narrow_each_other() {
+    let mut world = World::with(vec![of_nginx(1, 8000)]);
+    world.listeners[0].labels.insert("wslnetd", "host");
+
+    tell(&mut world.units, "nginx.service", world.now, Some("lan"));
+    assert_eq!(set(&world).forwards[0].reach, Reach::Host);
+
+    tell(&mut world.units, "nginx.service", world.now, Some("off"));
+    assert_eq!(ports(&set(&world)), [0_u16; 0]);
+}
+
+#[test]
+fn what_is_private_anyway_waits_for_no_unit() {
+    let mut world = World::with(vec![of_nginx(1, 8000)]);
+    world.now = world.listeners[0].since;
+    world.config = "opt-out = [\"port=8000\"]";
+
+    let picture = world.picture();
+
+    assert!(matches!(picture.entries[0].asked, Asked::Nothing { .. }));
+}
+
 fn set(world: &World) -> ForwardSet {
     world
         .picture()
@@ -385,4 +441,13 @@ fn set(world: &World) -> ForwardSet {
 
 fn ports(set: &ForwardSet) -> Vec<u16> {
     set.forwards.iter().map(|forward| forward.listen_port).collect()
+}
+
+/// A listener of nginx.service.
+fn of_nginx(id: u64, port: u16) -> Listener {
+    let mut listener = ours(id, port);
+    for holder in listener.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+        holder.units = vec!["nginx.service".to_owned()];
+    }
+    listener
 }

@@ -79,6 +79,8 @@ pub struct StatusReport {
     pub windows: Vec<IpAddr>,
     /// What keeps labels of containers from being known, and what to do.
     pub container_troubles: Vec<String>,
+    /// Why it is not known what units say of their services, and what to do.
+    pub unit_trouble: Option<String>,
     /// How listeners are found.
     pub source: Option<String>,
     /// Why scans fail at the moment.

@@ -159,6 +159,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         active: active.count(),
         windows: windows.into_iter().collect(),
         container_troubles: picture.container_troubles.iter().cloned().collect(),
+        unit_trouble: picture.unit_trouble.clone(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
         config_error: picture.config_error.clone(),
@@ -237,6 +238,9 @@ pub fn status_line(picture: &Picture) -> String {
     }
     if report.scan_error.is_some() {
         line.push_str("; scans fail, see `wslnetd status`");
+    }
+    if report.unit_trouble.is_some() {
+        line.push_str("; units cannot be heard, see `wslnetd status`");
     }
     line
 }

@@ -8,6 +8,7 @@ use super::{Reader, explain, rows, selectors, status, status_line};
 use crate::network::NetworkMode;
 use crate::picture::fixture::{World, bound, foreign, ours};
 use crate::push::{CompanionView, LinkState};
+use crate::units::fixture::fail;
 
 #[test]
 fn the_status_line_says_it_all() {
@@ -49,6 +50,22 @@ fn the_status_line_tells_what_waits_from_what_is_exposed() {
 
     assert!(
         line.starts_with("7 listeners: 1 exposed on 192.168.1.20, 1 private, 5 waiting; companion"),
+        "{line}"
+    );
+}
+
+#[test]
+fn units_that_cannot_be_heard_are_told_of() {
+    let mut world = shared();
+    let now = world.now;
+    fail(&mut world.units, "nginx.service", now);
+
+    let picture = world.picture();
+
+    assert_eq!(status(&picture).unit_trouble.as_deref(), Some("no bus"));
+    let line = status_line(&picture);
+    assert!(
+        line.ends_with("units cannot be heard, see `wslnetd status`"),
         "{line}"
     );
 }

@@ -37,6 +37,7 @@ use crate::policy::Policy;
 use crate::push::{CompanionView, Identity, Pusher, Route};
 use crate::report;
 use crate::systemd::Manager;
+use crate::units;
 
 /// How often listeners are looked for.
 const POLL: Duration = Duration::from_millis(100);
@@ -98,6 +99,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
 
     let (bridge_wants, bridges) = bridge::spawn(stop.clone());
     let (demand, containers) = containers::watch(containers::Places::default(), stop.clone());
+    let units = units::Watch::start(units::Places::default(), stop.clone());
 
     let mut daemon = Daemon {
         policy: Policy::new(&config),
@@ -118,6 +120,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         bridges,
         demand,
         containers,
+        units,
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -166,6 +169,7 @@ struct Daemon {
     bridges: watch::Receiver<BridgeStates>,
     demand: watch::Sender<Demand>,
     containers: watch::Receiver<Containers>,
+    units: units::Watch,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -194,16 +198,17 @@ impl Daemon {
     ) -> anyhow::Result<()> {
         let mut watchdog = Watchdog::new(self.manager.watchdog());
         loop {
-            self.refresh(picture);
+            self.refresh(picture).await;
             tokio::select! {
                 changed = self.observed.changed() => changed.context("the observer ended")?,
                 changed = self.network.changed() => changed.context("the network watcher ended")?,
                 changed = self.companion.changed() => changed.context("the pusher ended")?,
                 changed = self.bridges.changed() => changed.context("the task of the bridges ended")?,
                 changed = self.containers.changed() => changed.context("the watch of containers ended")?,
+                changed = self.units.changed() => changed.context("the task that asks systemd ended")?,
                 Some(answer) = reloads.recv() => {
                     let refused = self.reload().err();
-                    self.refresh(picture);
+                    self.refresh(picture).await;
                     if answer.send(Reloaded { refused }).is_err() {
                         tracing::debug!("nobody waited for the reload");
                     }
@@ -237,12 +242,14 @@ impl Daemon {
     }
 
     /// Joins a new picture and sends out what differs.
-    fn refresh(&mut self, picture: &watch::Sender<Picture>) {
+    async fn refresh(&mut self, picture: &watch::Sender<Picture>) {
         self.observed.mark_unchanged();
+        self.ask_systemd().await;
         self.network.mark_unchanged();
         self.companion.mark_unchanged();
         self.bridges.mark_unchanged();
         self.containers.mark_unchanged();
+        self.units.mark_unchanged();
         self.ask_engines();
         self.look_for_flapping();
 
@@ -279,7 +286,9 @@ impl Daemon {
     /// Whether all is known that verdicts hang on. Earlier, a set would close what the daemon's predecessor had opened, or
     /// open what must stay private.
     fn may_push(&self) -> bool {
-        self.mode.is_settled() && (self.distro.is_settled() || !self.config.names_distro())
+        self.mode.is_settled()
+            && self.units.is_ready()
+            && (self.distro.is_settled() || !self.config.names_distro())
     }
 
     /// Tells the journal what became of listeners.
@@ -311,6 +320,7 @@ impl Daemon {
             policy: &self.policy,
             held: &self.held,
             containers: &self.containers.borrow(),
+            units: &self.units.units(),
             bridges: &self.bridges.borrow(),
             distro: self.distro.name(),
             own_pid: self.own_pid,
@@ -329,6 +339,13 @@ impl Daemon {
             .map(|last| containers::demand(&last.listeners));
         let demand = demand.unwrap_or_default();
         self.demand.send_if_modified(|before| replace(before, demand));
+    }
+
+    /// Has systemd asked what the units of those listeners say, and gives it a moment to answer.
+    async fn ask_systemd(&mut self) {
+        let observed = self.observed.borrow().last.clone();
+        let listeners = observed.as_ref().map(|last| last.listeners.as_slice());
+        self.units.follow(listeners.unwrap_or_default()).await;
     }
 
     fn look_for_flapping(&mut self) {
