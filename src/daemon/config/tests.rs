@@ -216,6 +216,14 @@ fn the_mistakes_of_all_files_are_shown() {
 }
 
 #[test]
+fn a_rule_that_keeps_udp_private_need_not_speak_of_it() {
+    let config = config("[[rule]]\nwhen = \"proto=udp,port=53\"\nexpose = false\n");
+
+    assert_eq!(config.rules[0].expose, Some(false));
+    assert!(config.udp_interest().is_none());
+}
+
+#[test]
 fn udp_is_looked_for_only_where_a_rule_could_share_it() {
     let interest = |text: &str| config(text).udp_interest();
     assert_eq!(interest("[[rule]]\nwhen = \"port=53\"\n"), UdpInterest::default());

@@ -507,6 +507,26 @@ fn a_bridge_leads_to_no_group_of_which_one_must_stay_private() {
 }
 
 #[test]
+fn a_rule_that_keeps_something_private_is_about_udp_too() {
+    let config = "[[rule]]\nwhen = \"uid=0\"\nexpose = false\n[[rule]]\nwhen = \"port=5300\"\nudp = true\n";
+    let udp = |uid| {
+        let udp = Socket {
+            protocol: Protocol::Udp,
+            uid,
+            ..socket(1, "0.0.0.0:5300")
+        };
+        decide(&policy(config), &udp, &by_v4())
+    };
+
+    assert!(
+        told(&udp(0)).starts_with("kept private by the rule for \"uid=0\""),
+        "{:?}",
+        udp(0)
+    );
+    assert!(udp(1000).is_expose());
+}
+
+#[test]
 fn udp_takes_a_rule_that_says_so_and_some_ports_none() {
     let udp = |address: &str| Socket {
         protocol: Protocol::Udp,
