@@ -359,22 +359,16 @@ impl Daemon {
             Mode::find_out_again(&config).map_err(|error| format!("{error}\n"))?
         };
         let (source, udp) = (config.source, config.udp_interest());
-        let observer = if source == self.config.source && udp == self.config.udp_interest() {
-            None
-        } else {
-            let observer = Observer::start(source, udp, WakeUp::Poll { every: POLL });
-            Some(observer.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?)
-        };
+        if source != self.config.source || udp != self.config.udp_interest() {
+            let looking = self.observer.look_by(source, udp);
+            looking.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?;
+        }
 
         if let Some(mode) = mode {
             self.mode = mode;
         }
         if config.distro != self.config.distro {
             self.distro = Distro::find_out(&config);
-        }
-        if let Some(observer) = observer {
-            self.observed = observer.observed();
-            std::mem::replace(&mut self.observer, observer).stop();
         }
         inputs::warn(&config);
         self.policy = Policy::new(&config);
