@@ -100,7 +100,7 @@ impl Policy {
     fn rule_of(&self, socket: &Socket, facts: &impl Facts) -> Option<&Rule> {
         self.rules
             .iter()
-            .filter(|rule| rule.udp || rule.expose == Some(false) || socket.protocol == Protocol::Tcp)
+            .filter(|rule| rule.is_about_udp() || socket.protocol == Protocol::Tcp)
             .find(|rule| rule.when.matches(facts))
     }
 }

@@ -116,6 +116,17 @@ impl Rule {
             udp,
         })
     }
+
+    /// Whether it is about UDP sockets too.
+    #[must_use]
+    pub fn is_about_udp(&self) -> bool {
+        self.udp || self.expose == Some(false)
+    }
+
+    /// Whether a later rule that selects the same never counts.
+    pub(super) fn leaves_nothing_for(&self, later: &Self) -> bool {
+        self.when == later.when && (self.is_about_udp() || !later.is_about_udp())
+    }
 }
 
 /// Reads a selector; its mistakes go to the table's report.
