@@ -37,11 +37,16 @@ struct History {
 /// Which ports must wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// The ports, and when each may be shown if it is still there.
-    pub until: BTreeMap<TransportPort, Instant>,
+    /// The ports with those who make them flap, and when each may be shown if it is still there.
+    pub until: BTreeMap<Door, Instant>,
 }
 
 impl Held {
+    /// Whether a port must wait on which these users listen.
+    pub fn holds(&self, port: TransportPort, mut users: impl Iterator<Item = u32>) -> bool {
+        users.any(|user| self.until.contains_key(&(port, user)))
+    }
+
     /// When the first of them may be shown.
     pub fn next(&self) -> Option<Instant> {
         self.until.values().min().copied()
@@ -58,7 +63,7 @@ impl Damper {
         self.doors.retain(|door, history| {
             history.note(listening.contains(door), now);
             if let Some(until) = history.shown_from.filter(|until| history.present && *until > now) {
-                held.until.insert(door.0, until);
+                held.until.insert(*door, until);
             }
             history.present || history.arrivals.back().is_some_and(|last| now - *last < FORGET)
         });
@@ -169,7 +174,9 @@ mod tests {
             start + STEP * 11,
         );
 
-        assert_eq!(held.until.keys().copied().collect::<Vec<_>>(), [tcp(8000)]);
+        assert!(held.holds(tcp(8000), [ANN].into_iter()));
+        assert!(!held.holds(tcp(8001), [ANN].into_iter()));
+        assert!(!held.holds(tcp(8000), [BOB].into_iter()));
     }
 
     #[test]

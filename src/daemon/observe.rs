@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,8 @@ pub enum ObserveError {
 pub struct Observer {
     ringer: Option<Ringer>,
     observed: watch::Receiver<Observed>,
+    /// What to look by from the next scan on, if not as before.
+    next_eyes: Arc<Mutex<Option<Eyes>>>,
     pulse: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,15 +92,18 @@ impl Observer {
     /// # Errors
     /// When there is no source, no /proc or no thread.
     pub fn start(choice: SourceChoice, udp: UdpInterest, wake_up: WakeUp) -> Result<Self, ObserveError> {
-        let scanner = Scanner::open(choice, udp)?;
-        let source = scanner.source_in_use();
-        Self::start_with(
-            Eyes {
-                scanner: Box::new(scanner),
-                source,
-            },
-            wake_up,
-        )
+        Self::start_with(Eyes::open(choice, udp)?, wake_up)
+    }
+
+    /// Looks by another source, or for other UDP sockets, from the next scan on. What is known of listeners and their
+    /// owners stays: forgotten for a moment, they would have to be closed for that moment.
+    ///
+    /// # Errors
+    /// When there is no source; then nothing changes.
+    pub fn look_by(&self, choice: SourceChoice, udp: UdpInterest) -> Result<(), ObserveError> {
+        let eyes = Eyes::open(choice, udp)?;
+        *self.next_eyes.lock().unwrap_or_else(PoisonError::into_inner) = Some(eyes);
+        Ok(())
     }
 
     fn start_with(eyes: Eyes, wake_up: WakeUp) -> Result<Self, ObserveError> {
@@ -106,8 +111,10 @@ impl Observer {
         let (ringer, bell) = bell();
         let (sender, observed) = watch::channel(Observed::default());
         let pulse = Arc::new(AtomicU64::new(0));
+        let next_eyes = Arc::default();
         let mut watch = Loop {
             eyes,
+            next_eyes: Arc::clone(&next_eyes),
             attributor,
             wake_up,
             bell,
@@ -124,6 +131,7 @@ impl Observer {
         Ok(Self {
             ringer: Some(ringer),
             observed,
+            next_eyes,
             pulse,
             thread: Some(thread),
         })
@@ -181,10 +189,22 @@ struct Eyes {
     source: Source,
 }
 
+impl Eyes {
+    fn open(choice: SourceChoice, udp: UdpInterest) -> Result<Self, OpenError> {
+        let scanner = Scanner::open(choice, udp)?;
+        let source = scanner.source_in_use();
+        Ok(Self {
+            scanner: Box::new(scanner),
+            source,
+        })
+    }
+}
+
 /// The state of the thread.
 #[derive(Debug)]
 struct Loop {
     eyes: Eyes,
+    next_eyes: Arc<Mutex<Option<Eyes>>>,
     attributor: Attributor,
     wake_up: WakeUp,
     bell: Bell,
@@ -199,6 +219,14 @@ struct Loop {
 impl Loop {
     fn run(&mut self) {
         loop {
+            let next = self
+                .next_eyes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(eyes) = next {
+                self.eyes = eyes;
+            }
             match self.eyes.scanner.scan() {
                 Ok(sockets) => self.publish(sockets),
                 Err(error) => self.report(&error),
@@ -244,7 +272,7 @@ impl Loop {
             if observed
                 .last
                 .as_ref()
-                .is_some_and(|last| last.listeners == listeners)
+                .is_some_and(|last| last.listeners == listeners && last.source == source)
             {
                 return recovered;
             }

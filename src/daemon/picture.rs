@@ -69,6 +69,8 @@ pub struct Inputs<'a> {
     pub bridges: &'a BridgeStates,
     /// The name of this distro.
     pub distro: Option<&'a str>,
+    /// Whether the rules ask for that name and nobody tells it.
+    pub distro_is_missing: bool,
     /// This daemon's process id: what it listens on itself is no service.
     pub own_pid: i32,
     /// The other side.
@@ -94,6 +96,8 @@ pub struct Picture {
     pub bridges: BTreeMap<u64, Bridge>,
     /// The name of this distro.
     pub distro: Option<String>,
+    /// Whether the rules ask for that name and nobody tells it.
+    pub distro_is_missing: bool,
     /// What keeps labels of containers from being known.
     pub container_troubles: BTreeSet<String>,
     /// Why it is not known what units say of their services.
@@ -186,8 +190,26 @@ impl Picture {
             verdict: &entry.verdict,
         });
         let mut ports = wanted(&decided.collect::<Vec<_>>(), &surroundings);
-        claims::settle(&mut ports);
-        let granted = granted(&ports, inputs.held);
+        let since = listeners
+            .iter()
+            .map(|listener| (listener.socket.id(), listener.since));
+        claims::settle(&mut ports, &since.collect());
+        let users = listeners
+            .iter()
+            .map(|listener| (listener.socket.id(), listener.socket.uid));
+        let users = users.collect::<BTreeMap<_, _>>();
+        let held = |port: &Port| {
+            inputs.held.holds(
+                port.port,
+                port.receivers.iter().filter_map(|id| users.get(id).copied()),
+            )
+        };
+        let held = ports
+            .iter()
+            .filter(|port| held(port))
+            .map(|port| port.port)
+            .collect::<BTreeSet<_>>();
+        let granted = granted(&ports, &held);
         let bridges = bridges(&ports, &granted, &surroundings);
         let ports = ports
             .iter()
@@ -195,7 +217,15 @@ impl Picture {
             .collect::<BTreeMap<_, _>>();
         for entry in &mut entries {
             let port = ports.get(&entry.listener.socket.port()).copied();
-            entry.asked = asked(entry, port, &granted, inputs);
+            entry.asked = asked(
+                entry,
+                port,
+                &Granted {
+                    ports: &granted,
+                    held: &held,
+                },
+                inputs,
+            );
         }
         pair(&mut entries);
         Self {
@@ -205,6 +235,7 @@ impl Picture {
             entries,
             bridges,
             distro: inputs.distro.map(str::to_owned),
+            distro_is_missing: inputs.distro_is_missing,
             container_troubles: inputs.containers.troubles(listeners, inputs.now),
             unit_trouble: inputs.units.trouble().map(str::to_owned),
             recheck,
@@ -319,14 +350,20 @@ fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
     }
 }
 
+/// Which ports may be asked for now, and which of the others flap.
+struct Granted<'a> {
+    ports: &'a BTreeSet<TransportPort>,
+    held: &'a BTreeSet<TransportPort>,
+}
+
 /// The ports that may be asked for now: not flapping, and as many as fit into one set, the lowest first.
-fn granted(ports: &[Port], held: &Held) -> BTreeSet<TransportPort> {
+fn granted(ports: &[Port], held: &BTreeSet<TransportPort>) -> BTreeSet<TransportPort> {
     let wanted = ports
         .iter()
         .filter(|port| matches!(port.outcome, Outcome::Wanted(_)));
     wanted
         .map(|port| port.port)
-        .filter(|port| !held.until.contains_key(port))
+        .filter(|port| !held.contains(port))
         .take(limits::FORWARDS_IN_SET)
         .collect()
 }
@@ -412,12 +449,7 @@ fn belong_together(one: &Entry, other: &Entry) -> bool {
     !holders(one).is_disjoint(&holders(other)) || !containers(one).is_disjoint(&containers(other))
 }
 
-fn asked(
-    entry: &Entry,
-    port: Option<&Port>,
-    granted: &BTreeSet<TransportPort>,
-    inputs: &Inputs<'_>,
-) -> Asked {
+fn asked(entry: &Entry, port: Option<&Port>, granted: &Granted<'_>, inputs: &Inputs<'_>) -> Asked {
     match &entry.verdict {
         Verdict::Withhold { reason, .. } => {
             return Asked::Nothing {
@@ -440,14 +472,12 @@ fn asked(
         Some(Outcome::Waits { reason }) => Asked::Waits {
             reason: reason.clone(),
         },
-        Some(Outcome::Wanted(wanted)) if granted.contains(&socket.port()) => through_bridge(wanted, inputs),
-        Some(Outcome::Wanted(_)) => match inputs.held.until.get(&socket.port()) {
-            Some(_) => Asked::Waits {
-                reason: "it came and went too often; it is shared again when it has stayed for a while, a minute at most"
-                    .to_owned(),
-            },
-            None => Asked::OverLimit,
+        Some(Outcome::Wanted(wanted)) if granted.ports.contains(&socket.port()) => through_bridge(wanted, inputs),
+        Some(Outcome::Wanted(_)) if granted.held.contains(&socket.port()) => Asked::Waits {
+            reason: "it came and went too often; it is shared again when it has stayed for a while, a minute at most"
+                .to_owned(),
         },
+        Some(Outcome::Wanted(_)) => Asked::OverLimit,
         None => Asked::Nothing {
             reason: "what Windows dials meets another socket of this port".to_owned(),
         },

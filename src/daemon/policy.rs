@@ -96,11 +96,11 @@ impl Policy {
         })
     }
 
-    /// The first rule that matches. Those that do not speak of UDP are about TCP alone.
+    /// The first rule that matches. Those that do not speak of UDP share TCP alone, and keep both private.
     fn rule_of(&self, socket: &Socket, facts: &impl Facts) -> Option<&Rule> {
         self.rules
             .iter()
-            .filter(|rule| rule.udp || socket.protocol == Protocol::Tcp)
+            .filter(|rule| rule.is_about_udp() || socket.protocol == Protocol::Tcp)
             .find(|rule| rule.when.matches(facts))
     }
 }

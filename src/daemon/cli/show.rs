@@ -35,6 +35,13 @@ pub(super) fn status(status: &StatusReport) -> String {
     if let Some(distro) = &status.distro_name {
         line("distro", distro.clone());
     }
+    if status.distro_is_missing {
+        line(
+            "distro",
+            "unknown, so no selector with `distro=` matches: set distro = \"NAME\" in the configuration"
+                .to_owned(),
+        );
+    }
     line("mode", format!("{} ({})", status.mode, status.mode_source));
     line(
         "vm address",

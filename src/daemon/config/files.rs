@@ -75,7 +75,12 @@ fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Report> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {
             return Ok(Vec::new());
         }
-        Err(error) => return refuse(format!("cannot open: {error}"), ""),
+        Err(error) => {
+            return refuse(
+                format!("cannot open: {error}"),
+                "it is the folder of drop-in files, which wslnetd must be able to read; remove it if there are none",
+            );
+        }
     };
     let mut paths = Vec::new();
     for entry in entries {

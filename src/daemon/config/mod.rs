@@ -204,12 +204,27 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
             place,
         });
     }
-    let rules = raw.rules.into_iter();
+    let mut rules: Vec<Rule> = Vec::new();
+    for written in raw.rules {
+        let span = written.span.clone();
+        let Some(rule) = Rule::resolve(written, source, table) else {
+            continue;
+        };
+        if let Some(earlier) = rules.iter().find(|earlier| earlier.leaves_nothing_for(&rule)) {
+            table.problem(
+                span,
+                format!(
+                    "the rule never counts: one before it is about `{}` too",
+                    rule.when
+                ),
+                Some(format!("join it with the rule of line {}", earlier.place.line)),
+            );
+        }
+        rules.push(rule);
+    }
     Part {
         opt_out,
-        rules: rules
-            .filter_map(|rule| Rule::resolve(rule, source, table))
-            .collect(),
+        rules,
         reach: raw.reach,
         source: raw.source,
         mode_outside_wsl: raw.network_mode,

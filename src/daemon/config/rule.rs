@@ -25,7 +25,7 @@ pub struct Rule {
     pub name: Option<String>,
     /// Whether services on loopback are carried to the VM's address.
     pub bridge: bool,
-    /// Whether it is about UDP too. A rule without that is about TCP alone.
+    /// Whether it shares UDP too. A rule without that is about TCP alone, unless it keeps things private.
     pub udp: bool,
 }
 
@@ -57,6 +57,7 @@ impl Rule {
         let when = read_selector(&written, source, table)?;
         let bridge = raw.loopback.is_some();
         let udp = raw.udp.as_ref().is_some_and(|udp| *udp.get_ref());
+        let is_private = raw.expose.as_ref().is_some_and(|expose| !*expose.get_ref());
         if let Some(loopback) = raw.loopback.as_ref().filter(|_| when.ports().is_none()) {
             problem(
                 loopback.span(),
@@ -65,7 +66,7 @@ impl Rule {
             );
         }
         match when.protocol() {
-            Some("udp") if !udp => problem(
+            Some("udp") if !udp && !is_private => problem(
                 written.span(),
                 "the rule is about UDP and lacks `udp = true`",
                 "add udp = true",
@@ -82,7 +83,6 @@ impl Rule {
             ),
             Some(_) | None => {}
         }
-        let is_private = raw.expose.as_ref().is_some_and(|expose| !*expose.get_ref());
         let changes = [
             ("reach", raw.reach.as_ref().map(Spanned::span)),
             ("listen-port", raw.listen_port.as_ref().map(Spanned::span)),
@@ -115,6 +115,17 @@ impl Rule {
             bridge,
             udp,
         })
+    }
+
+    /// Whether it is about UDP sockets too.
+    #[must_use]
+    pub fn is_about_udp(&self) -> bool {
+        self.udp || self.expose == Some(false)
+    }
+
+    /// Whether a later rule that selects the same never counts.
+    pub(super) fn leaves_nothing_for(&self, later: &Self) -> bool {
+        self.when == later.when && (self.is_about_udp() || !later.is_about_udp())
     }
 }
 

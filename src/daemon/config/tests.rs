@@ -216,6 +216,38 @@ fn the_mistakes_of_all_files_are_shown() {
 }
 
 #[test]
+fn a_rule_that_another_one_leaves_nothing_for_is_a_mistake() {
+    let two = |first: &str, second: &str| {
+        let rules = format!(
+            "[[rule]]\nwhen = \"port=80,uid=0\"\n{first}\n[[rule]]\nwhen = \"uid=0,port=80\"\n{second}\n"
+        );
+        rendered(&rules)
+    };
+
+    for (first, second) in [
+        ("", ""),
+        ("", "reach = \"host\""),
+        ("udp = true", "expose = false"),
+    ] {
+        let report = two(first, second);
+        assert!(
+            report.contains("the rule never counts"),
+            "{first} / {second}: {report}"
+        );
+        assert!(report.contains("join it with the rule of line 2"), "{report}");
+    }
+    assert_eq!(two("name = \"a\"", "udp = true"), "", "the second is about UDP");
+}
+
+#[test]
+fn a_rule_that_keeps_udp_private_need_not_speak_of_it() {
+    let config = config("[[rule]]\nwhen = \"proto=udp,port=53\"\nexpose = false\n");
+
+    assert_eq!(config.rules[0].expose, Some(false));
+    assert!(config.udp_interest().is_none());
+}
+
+#[test]
 fn udp_is_looked_for_only_where_a_rule_could_share_it() {
     let interest = |text: &str| config(text).udp_interest();
     assert_eq!(interest("[[rule]]\nwhen = \"port=53\"\n"), UdpInterest::default());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wslnet_console::text::clean;
 
-use super::{Config, Key, Matcher, OptOut, Term};
+use super::{Config, Key, Matcher, OptOut, Rule, Term};
 use crate::labels::Users;
 
 /// Where labels get the names of users from.
@@ -20,7 +20,24 @@ const LIMIT: usize = 1024;
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut users = Users::new(Path::new(PASSWD));
     users.refresh();
-    about_users(config, &users)
+    let mut found = about_users(config, &users);
+    found.extend(about_udp(config));
+    found
+}
+
+/// Programs that serve UDP also ask others over UDP, from ports that come and go.
+fn about_udp(config: &Config) -> impl Iterator<Item = String> {
+    let rules = config.rules.iter();
+    let unnamed = rules.filter(|rule| rule.udp && rule.when.ports().is_none());
+    unnamed.map(|Rule { when, place, .. }| {
+        clean(
+            format!(
+                "{place}: `{when}` with `udp = true` names no port, so it may also share ports from which the program asks \
+                 others: add the port of its service"
+            ),
+            LIMIT,
+        )
+    })
 }
 
 fn about_users(config: &Config, users: &Users) -> Vec<String> {
@@ -105,6 +122,22 @@ mod tests {
             warnings_of("opt-out = [\"user=ann\", \"user=root,port=1\", \"uid=4711\", \"process=ghost\"]\n");
 
         assert!(found.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn a_udp_rule_without_a_port_may_share_too_much() {
+        let config = config(concat!(
+            "[[rule]]\nwhen = \"process=dnsmasq\"\nudp = true\n",
+            "[[rule]]\nwhen = \"port=53\"\nudp = true\n",
+        ));
+
+        let found = about_udp(&config).collect::<Vec<_>>();
+
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("config.toml:2:8: `process=dnsmasq`"),
+            "{found:?}"
+        );
     }
 
     #[test]

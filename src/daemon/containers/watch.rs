@@ -135,7 +135,8 @@ impl Supervisor {
         for engine in refused {
             let since = demand.get(&engine).copied().map_or(now, Instant::from_std);
             let text = format!("wslnetd asks {ENGINES} engines at once and no more");
-            hear(&self.heard, engine, since, Answer::Absent(text));
+            // Not as if it were absent: its containers may say `off`, or be opted out.
+            hear(&self.heard, engine, since, Answer::Silent(text));
         }
         self.forget(|engine| demand.contains_key(engine));
     }

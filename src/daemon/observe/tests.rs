@@ -61,6 +61,46 @@ fn a_udp_socket_of_interest_appears_with_its_owner_and_goes() {
 }
 
 #[test]
+fn another_way_to_look_forgets_nothing_that_is_known() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = listener.local_addr().unwrap().port();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp = server.local_addr().unwrap().port();
+    let interest = UdpInterest {
+        ports: vec![udp..=udp],
+        servers: false,
+    };
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), OFTEN).unwrap();
+    let before = wait_for(&observer, |observed| find(observed, tcp).cloned());
+
+    observer.look_by(SourceChoice::Auto, interest).unwrap();
+    let at_once = observer.observed().borrow().clone();
+    let after = wait_for(&observer, |observed| {
+        let is_udp = |listener: &&Listener| listener.socket.protocol == Protocol::Udp;
+        let listeners = &observed.last.as_ref()?.listeners;
+        listeners.iter().find(is_udp)?;
+        find(observed, tcp).cloned()
+    });
+
+    assert!(find(&at_once, tcp).is_some(), "{at_once:?}");
+    assert_eq!(after.since, before.since, "when it was first seen");
+}
+
+#[test]
+fn another_source_is_told_though_it_shows_the_same() {
+    let observer = Observer::start(SourceChoice::SockDiag, UdpInterest::default(), OFTEN).unwrap();
+    wait_for(&observer, |observed| observed.last.clone());
+
+    observer
+        .look_by(SourceChoice::Procfs, UdpInterest::default())
+        .unwrap();
+
+    wait_for(&observer, |observed| {
+        (observed.last.as_ref()?.source == Source::Procfs).then_some(())
+    });
+}
+
+#[test]
 fn nothing_is_published_while_nothing_changes_but_the_pulse_goes_on() {
     let source = Scripted::new(vec![socket(1)]);
     let observer = source.observe(OFTEN);

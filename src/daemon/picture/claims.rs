@@ -1,7 +1,9 @@
 //! Which port of Windows each port of this distro asks for. Two cannot have the same one: a rule that names a port comes
-//! first, then whoever listens on that very port, then those that also take another one.
+//! first, then whoever listens on that very port, then those that also take another one. Among equals, whoever has listened
+//! for longer keeps it: nobody takes an open port away by starting something.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use wslnet_protocol::Protocol;
 
@@ -12,10 +14,20 @@ use crate::policy::{Outcome, Port, Wanted};
 const TRIES: u16 = 100;
 
 /// Settles the wishes of all ports: `auto` ones may get another number, and those that are left without one are withheld.
-pub(super) fn settle(ports: &mut [Port]) {
+/// `since` says when a listener was first seen, by its id.
+pub(super) fn settle(ports: &mut [Port], since: &BTreeMap<u64, Instant>) {
     let mut taken: BTreeMap<(Protocol, u16), TransportPort> = BTreeMap::new();
+    let mut by_age = ports.iter_mut().collect::<Vec<_>>();
+    let age = |port: &Port| {
+        port.receivers
+            .iter()
+            .filter_map(|id| since.get(id))
+            .min()
+            .copied()
+    };
+    by_age.sort_by_key(|port| (age(port), port.port));
     for rank in [Rank::Named, Rank::Same, Rank::Auto] {
-        for Port { port, outcome, .. } in ports.iter_mut() {
+        for Port { port, outcome, .. } in by_age.iter_mut().map(|port| &mut **port) {
             let port = *port;
             let Outcome::Wanted(wanted) = outcome else {
                 continue;
@@ -40,10 +52,15 @@ pub(super) fn settle(ports: &mut [Port]) {
                         ..port
                     };
                     let other = other.map(ToString::to_string).unwrap_or_default();
+                    let fix = match rank {
+                        Rank::Named | Rank::Same => {
+                            "narrow one of the rules, or give it `listen-port = \"auto\"`"
+                        }
+                        Rank::Auto => "and so are the ports after it: narrow one of the rules",
+                    };
                     *outcome = Outcome::Withheld {
                         reason: format!(
-                            "{windows} of Windows is asked for by {other} of this distro already: narrow one of the rules, or \
-                             give it `listen-port = \"auto\"`"
+                            "{windows} of Windows is asked for by {other} of this distro already: {fix}"
                         ),
                     };
                 }

@@ -209,7 +209,7 @@ fn what_is_open_comes_before_lower_ports() {
 #[test]
 fn a_flapping_port_waits() {
     let mut world = World::with(vec![ours(1, 8000), ours(2, 8001)]);
-    world.held.until = BTreeMap::from([(tcp(8000), world.now + Duration::from_secs(3))]);
+    world.held.until = BTreeMap::from([((tcp(8000), 1000), world.now + Duration::from_secs(3))]);
 
     assert_eq!(ports(&set(&world)), [8001]);
     assert!(
@@ -232,6 +232,31 @@ fn labels_of_the_whole_picture_join_those_of_the_socket() {
     );
     assert!(labels(1).ends_with("uid=1000 distro=Debian"), "{}", labels(1));
     assert_eq!(ports(&set(&world)), [8001]);
+}
+
+#[test]
+fn who_came_first_keeps_the_port_that_a_rule_gives_to_both() {
+    let mut world = World::with(vec![ours(1, 7100), ours(2, 7101)]);
+    world.listeners[0].since += Duration::from_secs(1);
+    world.config = "[[rule]]\nwhen = \"port=7100-7102\"\nlisten-port = 80\n";
+
+    let set = set(&world);
+
+    let asked = set
+        .forwards
+        .iter()
+        .map(|forward| (forward.port, forward.listen_port));
+    assert_eq!(asked.collect::<Vec<_>>(), [(7101, 80)]);
+}
+
+#[test]
+fn another_user_on_the_port_makes_nobody_wait() {
+    let mut stranger = bound(2, Ipv4Addr::new(127, 0, 0, 2).into(), 8000);
+    stranger.socket.uid = 1001;
+    let mut world = World::with(vec![ours(1, 8000), stranger]);
+    world.held.until = BTreeMap::from([((tcp(8000), 1001), world.now + Duration::from_secs(3))]);
+
+    assert_eq!(ports(&set(&world)), [8000]);
 }
 
 #[test]
@@ -336,7 +361,7 @@ fn tcp_and_udp_on_one_port_are_two_forwards() {
     udp.socket.protocol = Protocol::Udp;
     let mut world = World::with(vec![ours(1, 8000), udp]);
     world.config = "[[rule]]\nwhen = \"port=8000\"\nudp = true\n";
-    world.held.until = BTreeMap::from([(tcp(8000), world.now + Duration::from_secs(3))]);
+    world.held.until = BTreeMap::from([((tcp(8000), 1000), world.now + Duration::from_secs(3))]);
     let held = set(&world);
     assert_eq!(held.forwards[0].protocol, Protocol::Udp);
     assert_eq!(held.forwards.len(), 1);

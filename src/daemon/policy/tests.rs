@@ -490,6 +490,43 @@ fn a_bridge_leads_to_one_service_and_gives_way_to_what_a_dial_meets() {
 }
 
 #[test]
+fn a_bridge_leads_to_no_group_of_which_one_must_stay_private() {
+    let config = "opt-out = [\"uid=0\"]\n[[rule]]\nwhen = \"port=80,uid=1000\"\nloopback = \"bridge\"\n";
+    let private = |address| Socket {
+        uid: 0,
+        ..socket(20, address)
+    };
+    let beside = |other| ports(config, &[socket(10, "127.0.0.1:80"), other], &by_v4()).remove(0);
+
+    for shared in ["127.0.0.1:80", "[::ffff:127.0.0.1]:80"] {
+        let withheld = beside(private(shared));
+        assert!(withheld.contains("which is withheld: opted out by"), "{withheld}");
+    }
+    let apart = beside(private("127.0.0.2:80"));
+    assert!(apart.starts_with("80 id 10 Address"), "{apart}");
+}
+
+#[test]
+fn a_rule_that_keeps_something_private_is_about_udp_too() {
+    let config = "[[rule]]\nwhen = \"uid=0\"\nexpose = false\n[[rule]]\nwhen = \"port=5300\"\nudp = true\n";
+    let udp = |uid| {
+        let udp = Socket {
+            protocol: Protocol::Udp,
+            uid,
+            ..socket(1, "0.0.0.0:5300")
+        };
+        decide(&policy(config), &udp, &by_v4())
+    };
+
+    assert!(
+        told(&udp(0)).starts_with("kept private by the rule for \"uid=0\""),
+        "{:?}",
+        udp(0)
+    );
+    assert!(udp(1000).is_expose());
+}
+
+#[test]
 fn udp_takes_a_rule_that_says_so_and_some_ports_none() {
     let udp = |address: &str| Socket {
         protocol: Protocol::Udp,

@@ -96,7 +96,11 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
                 let bridged = sockets.iter().filter(is_bridged);
                 let first =
                     bridged.min_by_key(|one| (one.socket.address.ip().to_canonical(), one.socket.id()));
-                receivers = first.copied().into_iter().collect();
+                // And the kernel picks among all that share its address, as for a dial.
+                let meets = |one: &&Decided<'_>| {
+                    first.is_some_and(|first| first.socket.canonical_ip() == one.socket.canonical_ip())
+                };
+                receivers = sockets.iter().filter(meets).copied().collect();
             }
             Port {
                 port,

@@ -57,6 +57,8 @@ pub struct StatusReport {
     pub version: String,
     /// The name of this distro.
     pub distro_name: Option<String>,
+    /// Whether the configuration asks for that name and nobody tells it, so that those selectors match nobody.
+    pub distro_is_missing: bool,
     /// WSL's networking mode.
     pub mode: String,
     /// How the mode is known, or why it is not.

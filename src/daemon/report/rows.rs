@@ -142,6 +142,7 @@ pub fn status(picture: &Picture) -> StatusReport {
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         distro_name: picture.distro.clone(),
+        distro_is_missing: picture.distro_is_missing,
         mode: picture.mode.mode.to_string(),
         mode_source: picture.mode.source.clone(),
         vm_address: companion.peer.or(picture.vm_address),
@@ -232,6 +233,9 @@ pub fn status_line(picture: &Picture) -> String {
     );
     if report.mode != "nat" {
         line.push_str(&format!("; networking mode {}: nothing is exposed", report.mode));
+    }
+    if report.distro_is_missing {
+        line.push_str("; the config asks for the distro's name, which is not known, see `wslnetd status`");
     }
     if report.config_error.is_some() {
         line.push_str("; the changed config was refused, see `wslnetd status`");

@@ -30,6 +30,15 @@ fn one_listener_is_no_listeners() {
 }
 
 #[test]
+fn a_name_that_the_rules_ask_for_and_nobody_tells_is_no_secret() {
+    let mut world = shared();
+    world.distro_is_missing = true;
+
+    assert!(status(&world.picture()).distro_is_missing);
+    assert!(status_line(&world.picture()).contains("distro's name, which is not known"));
+}
+
+#[test]
 fn the_status_line_tells_what_waits_from_what_is_exposed() {
     let mut world = shared();
     for (id, state) in [

@@ -184,7 +184,7 @@ mod tests {
         world
             .held
             .until
-            .insert(tcp(8000), world.now + Duration::from_secs(9));
+            .insert((tcp(8000), 1000), world.now + Duration::from_secs(9));
 
         let first = changes.look(&world.picture());
         world.now += Duration::from_secs(3);

@@ -12,24 +12,23 @@ use crate::labels::{DistroName, distro_name};
 pub(super) struct Distro {
     name: Option<String>,
     answer: Option<oneshot::Receiver<DistroName>>,
+    /// Whether there was any answer yet.
+    settled: bool,
 }
 
 impl Distro {
     /// Starts to find out.
     pub(super) fn find_out(config: &Config) -> Self {
-        let (sender, answer) = oneshot::channel();
-        let configured = config.distro.clone();
-        let asking = thread::Builder::new().name("distro".to_owned()).spawn(move || {
-            // Nobody waits for it any more when the daemon stops.
-            drop(sender.send(distro_name(configured.as_deref())));
-        });
-        if let Err(error) = asking {
-            tracing::warn!(%error, "there was no thread to find out the name of this distro with");
-        }
         Self {
             name: None,
-            answer: Some(answer),
+            answer: Some(ask(config)),
+            settled: false,
         }
+    }
+
+    /// Starts to find out under a changed configuration. The former name counts until there is an answer.
+    pub(super) fn find_out_again(&mut self, config: &Config) {
+        self.answer = Some(ask(config));
     }
 
     /// The name, once it is known.
@@ -39,7 +38,7 @@ impl Distro {
 
     /// Whether there was an answer, if only that there is none.
     pub(super) fn is_settled(&self) -> bool {
-        self.answer.is_none()
+        self.settled
     }
 
     /// Returns when there is an answer; may be dropped at any time.
@@ -49,12 +48,26 @@ impl Distro {
         };
         let found = answer.await;
         self.answer = None;
+        self.settled = true;
         if let Ok(DistroName { name, source }) = found {
             match &name {
                 Some(name) => tracing::info!(name, source, "this distro"),
-                None => tracing::debug!(source, "the name of this distro is not known"),
+                None => tracing::info!(source, "the name of this distro is not known"),
             }
             self.name = name;
         }
     }
+}
+
+fn ask(config: &Config) -> oneshot::Receiver<DistroName> {
+    let (sender, answer) = oneshot::channel();
+    let configured = config.distro.clone();
+    let asking = thread::Builder::new().name("distro".to_owned()).spawn(move || {
+        // Nobody waits for it any more when the daemon stops.
+        drop(sender.send(distro_name(configured.as_deref())));
+    });
+    if let Err(error) = asking {
+        tracing::warn!(%error, "there was no thread to find out the name of this distro with");
+    }
+    answer
 }

@@ -1,6 +1,7 @@
 //! `wslnetd run`: the one event loop. A change of anything (listeners, network, companion, configuration) wakes it; it joins
 //! a new [`Picture`], and whatever differs from before goes out.
 
+mod beginning;
 mod changes;
 mod distro;
 mod inputs;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
 use wslnet_protocol::ForwardSet;
 
+use self::beginning::Beginning;
 use self::changes::Changes;
 use self::distro::Distro;
 use self::mode::Mode;
@@ -127,6 +129,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         held: Held::default(),
         own_pid: nix::unistd::getpid().as_raw(),
         recheck: None,
+        beginning: Beginning::default(),
         manager: Manager::default(),
     };
     let (picture, picture_seen) = watch::channel(daemon.picture());
@@ -177,6 +180,7 @@ struct Daemon {
     own_pid: i32,
     /// When to join a new picture although nothing changed.
     recheck: Option<Instant>,
+    beginning: Beginning,
     manager: Manager,
 }
 
@@ -259,17 +263,22 @@ impl Daemon {
         }
         self.pushed.note_answers(&new);
         self.pushed.forget_closed_ports(&new);
+        self.recheck = new.recheck;
         if let Some(set) = new.set(&self.pushed) {
             if self.may_push() {
-                self.pushed.remember(&new);
-                self.wanted.send_if_modified(|before| replace(before, Some(set)));
-                self.journal(&new);
+                let bridges = new.bridge_wants();
+                self.bridge_wants
+                    .send_if_modified(|before| replace(before, bridges));
+                if self.beginning.is_over(&new, Instant::now()) {
+                    self.pushed.remember(&new);
+                    self.wanted.send_if_modified(|before| replace(before, Some(set)));
+                    self.journal(&new);
+                } else {
+                    self.recheck = earliest(self.recheck, self.beginning.end());
+                }
             }
             self.manager.ready();
         }
-        let bridges = new.bridge_wants();
-        self.bridge_wants
-            .send_if_modified(|before| replace(before, bridges));
         // After the set: a companion that is found now must not get an outdated one.
         let route = inputs::route(
             &self.config,
@@ -279,7 +288,6 @@ impl Daemon {
         );
         self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));
-        self.recheck = new.recheck;
         picture.send_replace(new);
     }
 
@@ -323,6 +331,9 @@ impl Daemon {
             units: &self.units.units(),
             bridges: &self.bridges.borrow(),
             distro: self.distro.name(),
+            distro_is_missing: self.distro.is_settled()
+                && self.distro.name().is_none()
+                && self.config.names_distro(),
             own_pid: self.own_pid,
             companion: &self.companion.borrow(),
             config_error: self.config_error.as_deref(),
@@ -376,22 +387,16 @@ impl Daemon {
             Mode::find_out_again(&config).map_err(|error| format!("{error}\n"))?
         };
         let (source, udp) = (config.source, config.udp_interest());
-        let observer = if source == self.config.source && udp == self.config.udp_interest() {
-            None
-        } else {
-            let observer = Observer::start(source, udp, WakeUp::Poll { every: POLL });
-            Some(observer.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?)
-        };
+        if source != self.config.source || udp != self.config.udp_interest() {
+            let looking = self.observer.look_by(source, udp);
+            looking.map_err(|error| format!("{:#}\n", anyhow::Error::from(error)))?;
+        }
 
         if let Some(mode) = mode {
             self.mode = mode;
         }
         if config.distro != self.config.distro {
-            self.distro = Distro::find_out(&config);
-        }
-        if let Some(observer) = observer {
-            self.observed = observer.observed();
-            std::mem::replace(&mut self.observer, observer).stop();
+            self.distro.find_out_again(&config);
         }
         inputs::warn(&config);
         self.policy = Policy::new(&config);
@@ -408,6 +413,10 @@ fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
         *place = value;
     }
     changed
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// Waits until the moment; for ever if there is none.
