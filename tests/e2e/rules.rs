@@ -192,6 +192,7 @@ fn drop_in_files_add_rules_and_their_mistakes_have_their_names() {
     let _web = web(&rig.distro.machine, 8000);
     let _other = web(&rig.distro.machine, 8001);
     rig.client.until_open(SOON, WINDOWS, 8000);
+    rig.client.until_open(SOON, WINDOWS, 8001);
     rig.distro
         .place
         .drop_in("10-team.toml", "opt-out = [\"port=8000\"]\n");
