@@ -545,6 +545,7 @@ fn an_address_that_fails_for_another_reason_is_pending() {
         let failure = Failure {
             reason: "the address is not there yet".into(),
             conflict: None,
+            stuck: None,
         };
         applied.failed = applied
             .listening
