@@ -18,6 +18,7 @@ mod expose;
 mod failure;
 mod loopback;
 mod policy;
+mod portproxy;
 mod rules;
 mod sandbox;
 mod services;
