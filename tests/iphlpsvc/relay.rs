@@ -22,10 +22,7 @@ pub(crate) struct Relays(BTreeMap<(SocketAddr, SocketAddr), Relay>);
 impl Relays {
     /// Becomes what the registry says.
     pub(crate) fn follow_the_registry(&mut self) {
-        let wanted: Vec<_> = ["v4tov4", "v4tov6", "v6tov4", "v6tov6"]
-            .into_iter()
-            .flat_map(entries)
-            .collect();
+        let wanted = entries();
         self.0.retain(|pair, _| wanted.contains(pair));
         for (listen, connect) in wanted {
             if self.0.contains_key(&(listen, connect)) {
@@ -39,23 +36,30 @@ impl Relays {
     }
 }
 
-/// The entries of one table, as `reg query` prints them: name, type and text between four blanks.
-fn entries(table: &str) -> Vec<(SocketAddr, SocketAddr)> {
-    let key = format!(r"{PORTPROXY}\{table}\tcp");
-    let Ok(output) = Command::new("reg").args(["query", &key]).output() else {
+/// The entries of all tables, as `reg query` prints them: each key's path, then its values, with four blanks between name,
+/// type and text.
+fn entries() -> Vec<(SocketAddr, SocketAddr)> {
+    let Ok(output) = Command::new("reg").args(["query", PORTPROXY, "/s"]).output() else {
         return Vec::new();
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let entry = |line: &str| {
-        let (name, content) = line.trim().split_once("    REG_SZ    ")?;
-        let any: IpAddr = if table.starts_with("v4") {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        Some((address(name, any)?, address(content, any)?))
-    };
-    text.lines().filter_map(entry).collect()
+    let mut any: Option<IpAddr> = None;
+    let mut entries = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("HKEY") {
+            let table = line.trim().rsplit('\\').nth(1).unwrap_or_default();
+            any = match table {
+                "v4tov4" | "v4tov6" => Some(Ipv4Addr::UNSPECIFIED.into()),
+                "v6tov4" | "v6tov6" => Some(Ipv6Addr::UNSPECIFIED.into()),
+                _ => None,
+            };
+        } else if let (Some(any), Some((name, content))) = (any, line.trim().split_once("    REG_SZ    "))
+            && let (Some(listen), Some(connect)) = (address(name, any), address(content, any))
+        {
+            entries.push((listen, connect));
+        }
+    }
+    entries
 }
 
 fn address(text: &str, any: IpAddr) -> Option<SocketAddr> {
