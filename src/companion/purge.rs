@@ -42,7 +42,11 @@ pub(crate) fn leftovers(paths: &Paths) {
             left,
         } = (part.clear)(paths);
         if !removed.is_empty() {
-            tracing::warn!(count = removed.len(), "{} of a former run were removed", part.name);
+            tracing::warn!(
+                count = removed.len(),
+                "{} of a former run were removed",
+                part.name
+            );
         }
         for foreign in foreign {
             tracing::warn!(foreign, "left alone, because somebody changed it");

@@ -21,7 +21,10 @@ fn entries_follow_the_listener_and_the_addresses_and_are_gone_at_the_end() {
 
     let server = web(&rig.distro.machine, 8000);
     let state = rig.distro.until_state(8000, "active");
-    assert_eq!(state["windows"], serde_json::json!(["192.168.50.1:8000", "[fd00:50::1]:8000"]));
+    assert_eq!(
+        state["windows"],
+        serde_json::json!(["192.168.50.1:8000", "[fd00:50::1]:8000"])
+    );
     let here = [
         "v4tov4 192.168.50.1/8000 = 172.28.0.2/8000",
         "v6tov4 fd00:50::1/8000 = 172.28.0.2/8000",
@@ -55,7 +58,9 @@ fn the_lease_untrust_and_the_policy_take_entries_away() {
     let _web = web(&rig.distro.machine, 8000);
     rig.distro.until_state(8000, "active");
 
-    rig.companion.place.configure(&format!("{ON}ports = [\"9000\"]\n"));
+    rig.companion
+        .place
+        .configure(&format!("{ON}ports = [\"9000\"]\n"));
     registry.until_ours(&[]);
     rig.companion.place.configure(ON);
     rig.distro.until_state(8000, "active");

@@ -99,14 +99,14 @@ fn service_main(_arguments: Vec<OsString>) {
 
 fn serve() -> Done {
     let (sender, controls) = mpsc::channel();
-    let handler = move |control| match control {
-        ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
-        ServiceControl::ParamChange | ServiceControl::Stop => {
+    let handler = move |control| {
+        if matches!(control, ServiceControl::ParamChange | ServiceControl::Stop) {
             // The receiver lives as long as the service.
             let _ = sender.send(control);
-            ServiceControlHandlerResult::NoError
+        } else if control != ServiceControl::Interrogate {
+            return ServiceControlHandlerResult::NotImplemented;
         }
-        _ => ServiceControlHandlerResult::NotImplemented,
+        ServiceControlHandlerResult::NoError
     };
     let status = service_control_handler::register(NAME, handler)?;
     let report = |state, accepted| {

@@ -111,7 +111,10 @@ impl Executor {
             Self::Relay(relays) => relays.close_all().await,
             Self::Portproxy(portproxy) => {
                 if let Some(reason) = portproxy.close_all().left {
-                    tracing::warn!(reason, "portproxy entries are left; the next start, or `purge`, removes them");
+                    tracing::warn!(
+                        reason,
+                        "portproxy entries are left; the next start, or `purge`, removes them"
+                    );
                 }
             }
         }

@@ -185,13 +185,16 @@ fn purge(paths: &Paths) -> anyhow::Result<()> {
     ));
     match answer {
         Err(CallError::NotRunning { .. }) => {}
-        Ok(_) => anyhow::bail!("wslnet-companion is running, and would put back what is removed: stop it first"),
+        Ok(_) => {
+            anyhow::bail!("wslnet-companion is running, and would put back what is removed: stop it first")
+        }
         Err(error) => return Err(error).context("cannot tell whether wslnet-companion is running"),
     }
     let mut told = String::new();
     let done = purge::everything(paths, &mut told);
     output::print(&told)?;
-    done.map_err(anyhow::Error::msg).context("not everything could be removed")
+    done.map_err(anyhow::Error::msg)
+        .context("not everything could be removed")
 }
 
 fn ask<T: DeserializeOwned>(paths: &Paths, ask: Ask) -> anyhow::Result<T> {

@@ -228,7 +228,9 @@ impl Work {
 
     /// Takes the backend that the configuration names. The former one's things are gone before the new one has any.
     async fn change_backend(&mut self) {
-        let Parts { config, state_dir, .. } = &self.parts;
+        let Parts {
+            config, state_dir, ..
+        } = &self.parts;
         if config.backend != self.executor.backend() {
             tracing::info!(backend = %config.backend, "another backend");
             self.executor.close_all().await;

@@ -1,6 +1,7 @@
 //! Examples for each rule of the plan. The model with random machines and bind failures is in `model`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backend;
 mod bench;
 mod elsewhere;
 mod model;

@@ -33,7 +33,10 @@ fn a_page_comes_through_the_entries_and_they_are_gone_at_the_end() {
     let page = world.client.fetch(WINDOWS, 8000, "/").unwrap();
     assert!(page.contains("Directory listing"), "{page}");
     let query = windows.reg(&["query", &format!(r"{KEY}\v4tov4\tcp")]);
-    assert!(query.contains("192.168.50.1/8000    REG_SZ    172.28.0.2/8000"), "{query}");
+    assert!(
+        query.contains("192.168.50.1/8000    REG_SZ    172.28.0.2/8000"),
+        "{query}"
+    );
 
     server.kill();
     world.client.until_closed(SOON, WINDOWS, 8000);
@@ -65,8 +68,11 @@ fn a_killed_companion_and_a_power_cut_leave_nothing_behind_the_next_start() {
     world.client.until_open(SOON * 2, WINDOWS, 8000);
 
     eventually(SAVED, || {
-        let saved = std::fs::read_to_string(windows.file("../system.reg")).map_err(|error| error.to_string())?;
-        check(saved.contains("192.168.50.1/8000"), || "not on the disk yet".to_owned())
+        let saved =
+            std::fs::read_to_string(windows.file("../system.reg")).map_err(|error| error.to_string())?;
+        check(saved.contains("192.168.50.1/8000"), || {
+            "not on the disk yet".to_owned()
+        })
     });
     companion.kill();
     windows.cut_power();

@@ -202,7 +202,14 @@ mod tests {
             |listen: &str, connect: &str| check(listen.parse().unwrap(), connect.parse().unwrap()).is_ok();
 
         assert!(is_allowed(good.0, good.1));
-        for bad in ["0.0.0.0:1", "[::]:1", "127.0.0.1:1", "[::1]:1", "224.0.0.1:1", "[fe80::1]:1"] {
+        for bad in [
+            "0.0.0.0:1",
+            "[::]:1",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "224.0.0.1:1",
+            "[fe80::1]:1",
+        ] {
             assert!(!is_allowed(bad, good.1), "{bad}");
             assert!(!is_allowed(good.0, bad), "{bad}");
         }

@@ -54,7 +54,9 @@ pub enum JournalError {
     )]
     Content(#[source] serde_json::Error),
     /// It is written by another release.
-    #[error("{FILE} in the state directory is of version {0}: install the release that wrote it, and run its `purge`")]
+    #[error(
+        "{FILE} in the state directory is of version {0}: install the release that wrote it, and run its `purge`"
+    )]
     Version(u32),
 }
 
@@ -167,9 +169,6 @@ mod tests {
             );
         }
         let later = r#"{"version":2,"rows":[]}"#;
-        assert!(matches!(
-            parse(later.as_bytes()),
-            Err(JournalError::Version(2))
-        ));
+        assert!(matches!(parse(later.as_bytes()), Err(JournalError::Version(2))));
     }
 }

@@ -51,7 +51,10 @@ pub(super) fn unwritable(error: &io::Error) -> String {
              {OTHER_BACKEND}"
         )
     } else {
-        format!("portproxy cannot be changed ({}): it is tried again", chain(error))
+        format!(
+            "portproxy cannot be changed ({}): it is tried again",
+            chain(error)
+        )
     }
 }
 
@@ -70,7 +73,8 @@ pub(super) fn no_service(service: Service) -> String {
         Service::Running(_) => "runs".to_owned(),
         Service::Stopped => "is stopped: as an administrator run `sc start iphlpsvc`".to_owned(),
         Service::Disabled => {
-            "is disabled: as an administrator run `sc config iphlpsvc start= auto`, then `sc start iphlpsvc`".to_owned()
+            "is disabled: as an administrator run `sc config iphlpsvc start= auto`, then `sc start iphlpsvc`"
+                .to_owned()
         }
         Service::Missing => format!("is not on this machine: {OTHER_BACKEND}"),
     };

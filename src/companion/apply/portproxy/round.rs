@@ -127,7 +127,10 @@ mod tests {
     #[test]
     fn what_is_wanted_is_added_and_what_is_not_is_removed() {
         let other = "192.168.1.20:9000";
-        let (wanted, ours) = (set(&[(LAN, "172.20.0.2:8000")]), set(&[(other, "172.20.0.2:9000")]));
+        let (wanted, ours) = (
+            set(&[(LAN, "172.20.0.2:8000")]),
+            set(&[(other, "172.20.0.2:9000")]),
+        );
         let found = [found("192.168.1.20/9000", "172.20.0.2/9000")];
 
         let round = decide(&wanted, look(&found, &ours, &[]));
@@ -231,7 +234,10 @@ mod tests {
             assert_eq!(held.blocked, [(LAN.parse().unwrap(), blocked)].into());
             assert_eq!((free.blocked.len(), free.add), (0, listens(&[LAN])));
         }
-        let elsewhere = [holder("192.168.1.21:8000", None), holder("192.168.1.20:8001", None)];
+        let elsewhere = [
+            holder("192.168.1.21:8000", None),
+            holder("192.168.1.20:8001", None),
+        ];
         let round = decide(&wanted, look(&[], &none, &elsewhere));
         assert_eq!(round.add, listens(&[LAN]));
     }

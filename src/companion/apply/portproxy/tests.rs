@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use tempfile::TempDir;
-use wslnet_protocol::ForwardId;
+use wslnet_protocol::{ForwardId, Protocol};
 use wslnet_relay::Connections;
 
+use super::execute::{CALM, PUT_BACK};
 use super::*;
 use crate::ledger::Key;
 use crate::plan::Stuck;
@@ -124,10 +125,7 @@ async fn a_changed_entry_of_a_killed_run_is_reported_by_the_purge() {
 
     let cleared = clear(bench.dir());
 
-    assert_eq!(
-        cleared.foreign,
-        ["v4tov4 198.51.100.20/8000 -> 10.9.9.9/8000"]
-    );
+    assert_eq!(cleared.foreign, ["v4tov4 198.51.100.20/8000 -> 10.9.9.9/8000"]);
     assert_eq!((cleared.removed.len(), cleared.left), (0, None));
     assert!(bench.entry("v4tov4", NAME).is_some());
 }
@@ -258,7 +256,9 @@ async fn somebody_who_keeps_removing_an_entry_gets_his_way_in_the_end() {
 fn removals_that_lie_far_apart_are_no_quarrel() {
     let bench = Bench::new();
     let mut portproxy = bench.portproxy();
-    opened(&[LAN]).into_iter().for_each(|action| portproxy.take(action));
+    opened(&[LAN])
+        .into_iter()
+        .for_each(|action| portproxy.take(action));
     let at = |minutes: u64| Awake::after_start(CALM * u32::try_from(minutes).unwrap());
     portproxy.round(at(1));
 
@@ -342,7 +342,9 @@ fn the_registry_is_looked_at_only_when_something_is_due() {
     portproxy.round(at(0));
     assert!(!portproxy.is_due(at(1_000_000)), "nothing is wanted or ours");
 
-    opened(&[LAN]).into_iter().for_each(|action| portproxy.take(action));
+    opened(&[LAN])
+        .into_iter()
+        .for_each(|action| portproxy.take(action));
     portproxy.round(at(1000));
     // Our own write was a change: one more look, to be sure that it was the only one.
     assert!(portproxy.is_due(at(1250)));
@@ -359,7 +361,9 @@ fn a_wildcard_never_gets_as_far_as_the_registry() {
     let bench = Bench::new();
     let mut portproxy = bench.portproxy();
     for bad in ["0.0.0.0:8000", "127.0.0.1:8000", "[::]:8000"] {
-        opened(&[bad]).into_iter().for_each(|action| portproxy.take(action));
+        opened(&[bad])
+            .into_iter()
+            .for_each(|action| portproxy.take(action));
 
         portproxy.round(Awake::after_start(Duration::ZERO));
 

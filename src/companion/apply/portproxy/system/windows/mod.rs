@@ -55,11 +55,7 @@ impl Machine {
             let Some(key) = Key::open(&path(table), Access::Read)? else {
                 continue;
             };
-            let found = |(name, content)| Found {
-                table,
-                name,
-                content,
-            };
+            let found = |(name, content)| Found { table, name, content };
             all.extend(values(&key)?.into_iter().map(found));
         }
         Ok(all)

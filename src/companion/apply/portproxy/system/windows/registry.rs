@@ -8,8 +8,8 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_CREATE_SUB_KEY, KEY_QUERY_VALUE, KEY_SET_VALUE, REG_DWORD,
-    REG_OPTION_NON_VOLATILE, REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteValueW, RegEnumValueW, RegFlushKey,
-    RegOpenKeyExW, RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
+    REG_OPTION_NON_VOLATILE, REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteValueW, RegEnumValueW,
+    RegFlushKey, RegOpenKeyExW, RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
 };
 
 /// The longest name of a value, in UTF-16 units, without its end (Microsoft, "Registry Element Size Limits").
@@ -235,7 +235,10 @@ impl Key {
 /// The text in a buffer, of which the system filled so many bytes. Whoever wrote it may have forgotten its end.
 fn text_of(kind: u32, buffer: &[u16], bytes: u32) -> Option<String> {
     let units = buffer.get(..bytes as usize / size_of::<u16>())?;
-    let end = units.iter().rposition(|unit| *unit != 0).map_or(0, |last| last + 1);
+    let end = units
+        .iter()
+        .rposition(|unit| *unit != 0)
+        .map_or(0, |last| last + 1);
     String::from_utf16(&units[..end]).ok().filter(|_| kind == REG_SZ)
 }
 
@@ -287,7 +290,10 @@ mod tests {
         assert_ne!(key.info().unwrap(), before);
         let mut values = key.values().unwrap();
         values.sort();
-        let expected = [("a/1".to_owned(), Some("b/2".to_owned())), ("long".to_owned(), None)];
+        let expected = [
+            ("a/1".to_owned(), Some("b/2".to_owned())),
+            ("long".to_owned(), None),
+        ];
         assert_eq!(values, expected);
         assert_eq!(key.text("A/1").unwrap(), Some(Some("b/2".to_owned())));
         assert_eq!(key.text("long").unwrap(), Some(None));

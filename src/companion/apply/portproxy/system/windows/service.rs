@@ -5,10 +5,10 @@ use std::ptr::null;
 
 use windows_sys::Win32::Foundation::ERROR_SERVICE_DOES_NOT_EXIST;
 use windows_sys::Win32::System::Services::{
-    CloseServiceHandle, ControlService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW, QueryServiceConfigW,
-    QueryServiceStatusEx, SC_HANDLE, SC_MANAGER_CONNECT, SC_STATUS_PROCESS_INFO, SERVICE_CONTROL_PARAMCHANGE,
-    SERVICE_DISABLED, SERVICE_PAUSE_CONTINUE, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_RUNNING,
-    SERVICE_STATUS, SERVICE_STATUS_PROCESS,
+    CloseServiceHandle, ControlService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW,
+    QueryServiceConfigW, QueryServiceStatusEx, SC_HANDLE, SC_MANAGER_CONNECT, SC_STATUS_PROCESS_INFO,
+    SERVICE_CONTROL_PARAMCHANGE, SERVICE_DISABLED, SERVICE_PAUSE_CONTINUE, SERVICE_QUERY_CONFIG,
+    SERVICE_QUERY_STATUS, SERVICE_RUNNING, SERVICE_STATUS, SERVICE_STATUS_PROCESS,
 };
 use windows_sys::core::w;
 
@@ -68,9 +68,7 @@ pub fn query() -> io::Result<Service> {
         return Err(io::Error::last_os_error());
     }
     if status.dwCurrentState == SERVICE_RUNNING {
-        return Ok(Service::Running(
-            Some(status.dwProcessId).filter(|pid| *pid != 0),
-        ));
+        return Ok(Service::Running(Some(status.dwProcessId).filter(|pid| *pid != 0)));
     }
     Ok(if is_disabled(&service)? {
         Service::Disabled
