@@ -54,6 +54,9 @@ impl Portproxy {
         ours.retain(|listen, _| !round.missing.contains(listen));
 
         self.remove(&round, &mut ours, &mut done, &mut told);
+        if let Some(reason) = &done.cleared.left {
+            self.tell_once(reason);
+        }
         let add = self.admitted(wanted, seen, &round, &ours, &mut done);
         self.add(wanted, &add, ours, &mut done, &mut told);
         told.finish();
@@ -157,7 +160,6 @@ impl Portproxy {
         if add.is_empty() {
             return add;
         }
-        let everything = || add.iter().copied().collect::<Vec<_>>();
         let stop = match reasons::without_service(seen.service) {
             Some(failure) => Some(failure),
             None => self
@@ -167,7 +169,7 @@ impl Portproxy {
                 .map(|error| reasons::rights(&error)),
         };
         if let Some(failure) = stop {
-            let all = everything();
+            let all = add.iter().copied().collect();
             refuse(&mut add, all, failure);
         }
         let room = journal::ENTRIES.saturating_sub(ours.len());

@@ -214,6 +214,24 @@ async fn without_a_journal_no_entry_is_made() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_down_is_not_made() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(vec![], vms()).await;
+    // No file can be put in the place of a folder.
+    std::fs::create_dir(bench.dir().join(journal::FILE)).unwrap();
+
+    portproxy.apply(opened(&[LAN]), vms()).await;
+
+    assert!(failure(&portproxy).reason.contains("journal"));
+    assert_eq!(bench.entry("v4tov4", NAME), None);
+
+    std::fs::remove_dir(bench.dir().join(journal::FILE)).unwrap();
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(listening(&portproxy), listens(&[LAN]));
+}
+
+#[tokio::test]
 async fn a_journal_of_another_shape_is_kept_and_nothing_is_touched() {
     let bench = Bench::new();
     bench.portproxy().apply(opened(&[LAN]), vms()).await;
