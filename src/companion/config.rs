@@ -8,8 +8,16 @@
 //! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
 //! listen = "172.20.0.1:9756"                          # default: the WSL adapter's address
+//! backend = "relay"                                   # or "portproxy", with less protection: see below
 //! ```
+//!
+//! `backend = "portproxy"` writes entries of Windows' portproxy instead of relaying. It is for those whose rules want the
+//! connections to be the system's own, and wants an administrator's rights. TCP only. What the relay checks for each
+//! connection nobody checks there: `clients` does not count (whom Windows Firewall lets in is served, from behind routers too),
+//! the target is not looked at again before each dial, there are no limits on connections and no counters, and connections
+//! that live are not cut when their forward ends. SECURITY.md says more.
 
+mod backend;
 mod policy;
 mod reserved;
 mod watched;
@@ -19,6 +27,7 @@ use std::net::SocketAddr;
 use wslnet_console::diagnose::{Report, Source, Spanned, Table, parse};
 use wslnet_protocol::{Reach, limits};
 
+pub use self::backend::Backend;
 pub use self::policy::{Clients, NamePattern, Policy, PortRange, Refusal};
 pub use self::watched::WatchedConfig;
 
@@ -31,6 +40,8 @@ pub struct Config {
     pub max_forwards: usize,
     /// Where the control port listens; `None` leaves that to the companion.
     pub listen: Option<SocketAddr>,
+    /// By what forwards are applied.
+    pub backend: Backend,
 }
 
 impl Default for Config {
@@ -39,6 +50,7 @@ impl Default for Config {
             policy: Policy::default(),
             max_forwards: limits::FORWARDS,
             listen: None,
+            backend: Backend::default(),
         }
     }
 }
@@ -61,6 +73,7 @@ struct Raw {
     clients: Option<Spanned<Clients>>,
     max_forwards: Option<Spanned<i64>>,
     listen: Option<Spanned<SocketAddr>>,
+    backend: Option<Spanned<Backend>>,
 }
 
 impl Raw {
@@ -78,6 +91,10 @@ impl Raw {
             listen: table.parsed(
                 "listen",
                 "write an address and a port, such as \"172.20.0.1:9756\"",
+            ),
+            backend: table.choice(
+                "backend",
+                &[("relay", Backend::Relay), ("portproxy", Backend::Portproxy)],
             ),
         }
     }
@@ -101,6 +118,7 @@ impl Raw {
             },
             max_forwards: limit.unwrap_or(default.max_forwards),
             listen: self.listen.map(Spanned::into_inner),
+            backend: self.backend.map_or(default.backend, Spanned::into_inner),
         }
     }
 }
@@ -170,6 +188,7 @@ mod tests {
         assert_eq!(Config::default().policy.refusal(Protocol::Tcp, 1), None);
         assert_eq!(Config::default().policy.refusal(Protocol::Udp, 1), None);
         assert_eq!(Config::default().max_forwards, limits::FORWARDS);
+        assert_eq!(Config::default().backend, Backend::Relay);
     }
 
     #[test]
@@ -181,6 +200,7 @@ mod tests {
             exclude-interfaces = ["vEthernet (Default Switch)", "*vpn*"]
             max-forwards = 4096
             listen = "172.20.0.1:9756"
+            backend = "portproxy"
             "#,
         )
         .unwrap();
@@ -195,6 +215,7 @@ mod tests {
         assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
         assert_eq!(config.max_forwards, 4096);
         assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
+        assert_eq!(config.backend, Backend::Portproxy);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod host;
 pub mod ledger;
 pub mod paths;
 pub mod plan;
+pub mod purge;
 mod run;
 mod stop;
 pub mod target;

@@ -31,7 +31,7 @@ pub use self::actions::actions;
 pub use self::desired::{desired, lan_addresses};
 pub use self::places::{Place, Places, Stage, assign};
 pub use self::statuses::statuses;
-use crate::config::Policy;
+use crate::config::{Backend, Policy};
 use crate::host::Interface;
 use crate::ledger::{Claims, Key};
 
@@ -44,6 +44,8 @@ pub struct Surroundings<'a> {
     pub control: SocketAddr,
     /// What Windows allows.
     pub policy: &'a Policy,
+    /// By what forwards are applied.
+    pub backend: Backend,
 }
 
 /// What should be.
@@ -117,6 +119,17 @@ pub struct Failure {
     pub reason: String,
     /// If somebody else holds the port, or the system itself: who, in the words that follow "the port was".
     pub conflict: Option<String>,
+    /// What makes further tries useless by themselves, if anything does.
+    pub stuck: Option<Stuck>,
+}
+
+/// Why an address will not be had by trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// This program may not do it on this machine.
+    Denied,
+    /// Somebody undoes it again and again.
+    Contended,
 }
 
 /// One thing to do. Each names a relay by its port, and all but `Open` expect that it is open.

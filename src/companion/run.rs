@@ -20,6 +20,7 @@ use crate::control_address::ControlAddress;
 use crate::engine::{Ended, Engine, Parts, Work};
 use crate::host::{self, BindError};
 use crate::paths::Paths;
+use crate::purge;
 use crate::stop;
 use crate::trust::Trust;
 
@@ -65,6 +66,7 @@ pub(crate) async fn run(
         }
     };
     host::allow_many_sockets();
+    purge::leftovers(paths);
     let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
     let trust = Trust::load(&paths.state_dir).context("cannot read the trusted keys")?;
     let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).context("cannot set up TLS")?;
@@ -87,6 +89,7 @@ pub(crate) async fn run(
             place,
             trust: trust.clone(),
             connections: connections.clone(),
+            state_dir: paths.state_dir.clone(),
         };
         let (work, engine) = Work::new(parts);
         phase.send_replace(Phase::Serving(engine.clone()));

@@ -1,8 +1,8 @@
 //! How the files of the state directory are read and replaced: checked, atomic, under a lock.
 //!
-//! What the files mean stands in `store.rs` and `peers.rs`. Both platforms offer the same three things:
+//! What the files mean stands in `store.rs` and `peers.rs`; other files of the programs come by `state_file.rs`. Both platforms offer the same three things:
 //! - `Directory::open` / `open_or_create`: the state directory, or a refusal;
-//! - `Directory::read`: a file that passed the checks, or `None`;
+//! - `Directory::read` and `read_at_most`: a file that passed the checks, or `None`;
 //! - `Directory::lock`, and on the lock `create` (never overwrites) and `replace`.
 
 use std::io;
@@ -24,7 +24,7 @@ use windows as platform;
 
 pub(crate) use platform::Directory;
 
-/// Longest file that is read. A list of two thousand keys fits.
+/// Longest file that is read unless the caller says otherwise. A list of two thousand keys fits.
 const LIMIT: usize = 256 * 1024;
 
 /// The file that commands lock while they change another one. Empty, never deleted.

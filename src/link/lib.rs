@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod keys;
 mod peers;
+mod state_file;
 mod store;
 mod tls;
 
@@ -18,5 +19,6 @@ pub use error::{Refusal, StoreError};
 pub use files::Stamp;
 pub use keys::{KeyError, KeyPair, ParsePublicKeyError, PublicKey};
 pub use peers::{PEERS_FILE, Peers, stamp, trust, untrust};
+pub use state_file::{read_state_file, replace_state_file};
 pub use store::{KEY_FILE, load_or_create};
 pub use tls::{ALPN, Pins, SERVER_NAME, TlsError, alpn_agreed, client_config, peer_key, server_config};

@@ -19,6 +19,7 @@ mod failure;
 mod guide;
 mod loopback;
 mod policy;
+mod portproxy;
 mod rules;
 mod sandbox;
 mod services;

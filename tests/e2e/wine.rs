@@ -1,5 +1,7 @@
 //! The Windows program under Wine, with the Linux daemon against it: the main job once more.
 
+mod portproxy;
+
 use crate::bench::{Distro, SOON, WINDOWS, Windows, check, eventually, listen_on, web};
 
 #[test]

@@ -1,8 +1,11 @@
 //! Executes what the plan says, and knows what is open. As little as possible is decided here.
 
+mod executor;
 mod forwarder;
 mod gate;
+pub mod portproxy;
 mod relays;
 
+pub use executor::Executor;
 pub use gate::ConnectionGate;
 pub use relays::Relays;

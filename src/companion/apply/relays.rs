@@ -233,6 +233,7 @@ impl Relays {
                 let failure = Failure {
                     reason: format!("{address}: {}", chain(&error)),
                     conflict: None,
+                    stuck: None,
                 };
                 applied.failed.insert(address, failure);
             }
@@ -282,10 +283,15 @@ fn explain(
         ) => "taken by another program".to_owned(),
     });
     tracing::debug!(%protocol, %address, reason, "could not be opened");
-    Failure { reason, conflict }
+    Failure {
+        reason,
+        conflict,
+        stuck: None,
+    }
 }
 
-fn describe(owner: &PortHolder) -> String {
+/// Whose port it is, for people.
+pub(super) fn describe(owner: &PortHolder) -> String {
     match (&owner.image, owner.pid) {
         (Some(image), Some(pid)) => format!("{image} (pid {pid})"),
         (None, Some(pid)) => format!("a program with pid {pid}"),

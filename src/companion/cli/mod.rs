@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use serde::de::DeserializeOwned;
-use wslnet_console::control::{self, Answer, Endpoint};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use wslnet_console::control::{self, Answer, CallError, Endpoint};
 use wslnet_console::diagnose::ConfigFile;
 use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
@@ -18,6 +18,7 @@ use wslnet_link::PublicKey;
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
 use crate::paths::{Paths, PathsError};
+use crate::purge;
 use crate::run::{self, Ask};
 
 /// How long a running companion may take to answer a command.
@@ -101,6 +102,8 @@ enum Command {
         /// The name under which the key is trusted
         name: String,
     },
+    /// Remove whatever this program has left on the machine outside of its own folders
+    Purge,
 }
 
 /// Runs the program with the process's own arguments.
@@ -168,7 +171,30 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 key.fingerprint()
             ))?)
         }
+        Command::Purge => purge(&paths),
     }
+}
+
+/// Removes everything of ours, unless somebody is there who would put it back.
+fn purge(paths: &Paths) -> anyhow::Result<()> {
+    let endpoint = Endpoint::in_run_dir(&paths.run_dir, run::NAME);
+    let answer = runtime()?.block_on(control::call::<_, IgnoredAny>(
+        &endpoint,
+        &Ask::Status,
+        ANSWER_TIME,
+    ));
+    match answer {
+        Err(CallError::NotRunning { .. }) => {}
+        Ok(_) => {
+            anyhow::bail!("wslnet-companion is running, and would put back what is removed: stop it first")
+        }
+        Err(error) => return Err(error).context("cannot tell whether wslnet-companion is running"),
+    }
+    let mut told = String::new();
+    let done = purge::everything(paths, &mut told);
+    output::print(&told)?;
+    done.map_err(anyhow::Error::msg)
+        .context("not everything could be removed")
 }
 
 fn ask<T: DeserializeOwned>(paths: &Paths, ask: Ask) -> anyhow::Result<T> {

@@ -18,6 +18,9 @@ pub(super) fn status(status: &StatusReport) -> String {
     line("version", status.version.clone());
     line("listens on", status.control.to_string());
     line("backend", format!("{}, reach {}", status.backend, status.reach));
+    if !status.capability.is_empty() {
+        line("capability", status.capability.clone());
+    }
     line("addresses", join(&status.addresses));
     line("keys", format!("{} trusted", status.trusted));
     line("forwards", forwards(status));
@@ -163,6 +166,7 @@ mod tests {
                 version: "0.1.0".into(),
                 control: "172.20.0.1:9756".parse().unwrap(),
                 backend: "relay".into(),
+                capability: String::new(),
                 reach: Reach::Lan,
                 addresses: vec![],
                 trusted: 1,

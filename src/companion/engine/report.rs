@@ -14,6 +14,9 @@ pub struct StatusReport {
     pub control: SocketAddr,
     /// How forwards are applied.
     pub backend: String,
+    /// Whether the backend could do its work now; empty where nothing can stand in its way.
+    #[serde(default)]
+    pub capability: String,
     /// The ceiling that companion.toml sets.
     pub reach: Reach,
     /// The addresses on which forwards of reach `lan` listen.

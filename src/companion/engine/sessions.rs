@@ -33,7 +33,7 @@ impl Work {
             self.parts.connections.close(superseded);
         }
         if before.is_some_and(|before| before != (request.boot_id.clone(), peer.ip())) {
-            self.relays.cut_draining(&distro);
+            self.executor.cut_draining(&distro);
         }
         tracing::info!(distro, %peer, daemon = request.daemon, "session opened");
         Ok(SessionOpened {

@@ -24,7 +24,8 @@ impl Work {
         StatusReport {
             version: crate::VERSION.to_owned(),
             control: self.parts.control,
-            backend: "relay".to_owned(),
+            backend: self.executor.backend().to_string(),
+            capability: self.executor.capability(),
             reach: self.parts.config.policy.reach,
             addresses: plan::lan_addresses(&self.interfaces, self.parts.control, &self.parts.config.policy),
             trusted: self.parts.trust.count(),
@@ -59,10 +60,10 @@ impl Work {
             for ((forward, status), (_, outcome)) in forwards.zip(&told.forwards).zip(outcomes) {
                 let wanted = Key::of(forward);
                 let key = outcome.relayed_at().unwrap_or(wanted);
-                let applied = self.relays.actual().relays.get(&key);
+                let applied = self.executor.actual().relays.get(&key);
                 let ours =
                     applied.is_some_and(|applied| applied.distro == *distro && applied.id == forward.id);
-                let counters = self.relays.counters(&key).filter(|_| ours).unwrap_or_default();
+                let counters = self.executor.counters(&key).filter(|_| ours).unwrap_or_default();
                 rows.push(ForwardReport {
                     distro: (*distro).to_owned(),
                     protocol: forward.protocol,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use wslnet_protocol::{ForwardStatus, Problem, limits};
 
 use super::{Command, Engine};
 use crate::api::Connections;
-use crate::apply::{ConnectionGate, Relays};
+use crate::apply::{ConnectionGate, Executor};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
-use crate::ledger::{Ledger, Terms};
+use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
@@ -44,6 +45,8 @@ pub struct Parts {
     pub trust: Trust,
     /// The connections of the control port.
     pub connections: Connections,
+    /// Where the key, the trusted keys and the journals are.
+    pub state_dir: PathBuf,
 }
 
 /// Why the loop ended.
@@ -62,7 +65,7 @@ pub struct Work {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) ledger: Ledger,
     pub(super) gate: Arc<ConnectionGate>,
-    pub(super) relays: Relays,
+    pub(super) executor: Executor,
     pub(super) interfaces: Vec<Interface>,
     pub(super) places: Places,
     pub(super) desired: Desired,
@@ -85,7 +88,7 @@ impl Work {
         let gate = Arc::new(ConnectionGate::new(parts.control));
         let work = Self {
             ledger: Ledger::new(terms(&parts.config)),
-            relays: Relays::new(gate.clone()),
+            executor: Executor::new(parts.config.backend, gate.clone(), &parts.state_dir),
             gate,
             commands,
             interfaces: Vec::new(),
@@ -129,7 +132,7 @@ impl Work {
                 break Ended::Moved;
             }
         };
-        self.relays.close_all().await;
+        self.executor.close_all().await;
         (ended, self.parts)
     }
 
@@ -213,13 +216,26 @@ impl Work {
         let untrusted = self.look_at_trust();
         let reconfigured = self.look_at_config();
         if reconfigured {
-            self.relays.cut_all_draining();
+            self.executor.cut_all_draining();
+            self.change_backend().await;
         }
-        let retry = self.relays.actual().has_failures();
+        let retry = self.executor.is_due(host::awake());
         if !expired.is_empty() || untrusted || reconfigured || retry {
             self.reconcile(retry).await;
         }
         self.sweep();
+    }
+
+    /// Takes the backend that the configuration names. The former one's things are gone before the new one has any.
+    async fn change_backend(&mut self) {
+        let Parts {
+            config, state_dir, ..
+        } = &self.parts;
+        if config.backend != self.executor.backend() {
+            tracing::info!(backend = %config.backend, "another backend");
+            self.executor.close_all().await;
+            self.executor = Executor::new(config.backend, self.gate.clone(), state_dir);
+        }
     }
 
     async fn reconcile(&mut self, retry: bool) {
@@ -229,8 +245,9 @@ impl Work {
                 interfaces: &self.interfaces,
                 control: self.parts.control,
                 policy: &self.parts.config.policy,
+                backend: self.executor.backend(),
             };
-            let actual = self.relays.actual();
+            let actual = self.executor.actual();
             let places = plan::assign(&claims, &surroundings, actual, &self.places);
             // What the former pass opened shows whether a forward has to look further for a port.
             if pass > 0 && !places.search_on(&self.places) {
@@ -238,7 +255,9 @@ impl Work {
             }
             let desired = plan::desired(&claims, &places, &surroundings);
             let actions = plan::actions(&desired, actual, &claims, retry && pass == 0);
-            self.relays.apply(actions).await;
+            let vm = |session: SessionStatus<'_>| (session.distro.to_owned(), session.boot_id.to_owned());
+            let vms = self.ledger.sessions().map(vm).collect();
+            self.executor.apply(actions, vms).await;
             (self.places, self.desired) = (places, desired);
         }
         self.tell();
@@ -254,7 +273,7 @@ impl Work {
             .collect::<BTreeSet<_>>();
         self.told.retain(|distro, _| distros.contains(distro));
         for distro in distros {
-            let forwards = plan::statuses(&self.desired, self.relays.actual(), &distro);
+            let forwards = plan::statuses(&self.desired, self.executor.actual(), &distro);
             let told = self.told.entry(distro).or_default();
             if told.forwards != forwards {
                 told.revision += 1;
@@ -270,7 +289,7 @@ impl Work {
             .distros
             .iter()
             .flat_map(|(distro, claims)| claims.revoked.iter().map(|id| (*distro, *id)));
-        self.relays.sweep(&living, &revoked.collect());
+        self.executor.sweep(&living, &revoked.collect());
     }
 }
 

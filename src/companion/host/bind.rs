@@ -106,7 +106,8 @@ pub fn bind_control(address: SocketAddr) -> Result<TcpListener, BindError> {
     BindRound::default().bind(address)
 }
 
-fn check_network_address(ip: IpAddr) -> Result<(), BindError> {
+/// Whether a forward may listen at this address: see [`BindError::NotConcrete`].
+pub(crate) fn check_network_address(ip: IpAddr) -> Result<(), BindError> {
     if is_unicast(ip) && !ip.is_loopback() && !interface::is_ipv6_link_local(ip) {
         Ok(())
     } else {

@@ -26,6 +26,7 @@ use linux as platform;
 use windows as platform;
 
 pub use awake::{Awake, awake};
+pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
 pub use changes::{ChangeWatch, POLL, watch_changes};
 pub use holder::{PortHolder, holder_of};
@@ -70,6 +71,14 @@ pub fn owner_of(protocol: Protocol, address: SocketAddr, except: Option<u32>) ->
     holder_of(&holders, address).cloned()
 }
 
+/// All TCP sockets in LISTEN, on Windows with their processes' ids: a snapshot, to look at many ports at once.
+///
+/// # Errors
+/// When the system does not give out the table.
+pub fn listeners() -> io::Result<Vec<PortHolder>> {
+    platform::listeners()
+}
+
 /// Lets this process have as many sockets open as the system grants. Linux starts programs with room for 1,024 files,
 /// fewer than the forwards of one distro may need; Windows has no such limit.
 pub fn allow_many_sockets() {
@@ -108,10 +117,13 @@ mod tests {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();
 
+        let is_listed = || listeners().unwrap().iter().any(|held| held.address == address);
         assert_eq!(owner_of(Protocol::Tcp, address, None).unwrap().address, address);
+        assert!(is_listed());
 
         drop(socket);
         assert_eq!(owner_of(Protocol::Tcp, address, None), None);
+        assert!(!is_listed());
     }
 
     #[test]

@@ -93,6 +93,11 @@ pub(super) fn means(
     }
     match forward.reach.min(surroundings.policy.reach) {
         Reach::Host => without_relay(forward, target, surroundings.policy),
+        Reach::Lan if !surroundings.backend.carries(key.protocol) => Err(Verdict::denied(format!(
+            "`backend = \"{}\"` in companion.toml carries no {}: set `backend = \"relay\"` there",
+            surroundings.backend,
+            key.protocol.to_string().to_uppercase()
+        ))),
         Reach::Lan => target
             .clone()
             .map(|ip| Means::Relay(SocketAddr::new(ip, forward.port))),

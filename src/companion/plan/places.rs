@@ -176,8 +176,14 @@ pub fn assign(
 
 /// Whether a claim is one that a search could help: it needs a relay, may have one, and another port will do.
 pub(super) fn seeks(claim: &Claim<'_>, targets: &Targets<'_>, surroundings: &Surroundings<'_>) -> bool {
-    let Forward { auto, reach, .. } = *claim.forward;
+    let Forward {
+        auto,
+        reach,
+        protocol,
+        ..
+    } = *claim.forward;
     auto && reach.min(surroundings.policy.reach) == Reach::Lan
+        && surroundings.backend.carries(protocol)
         && targets.get(claim.distro).is_some_and(Result::is_ok)
 }
 
@@ -217,6 +223,7 @@ impl<'a> Search<'a> {
             interfaces,
             control,
             policy,
+            ..
         } = *surroundings;
         Self {
             claims,

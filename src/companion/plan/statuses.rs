@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
 
-use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage};
+use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage, Stuck};
 
 /// The state of each forward of the distro, in the order of its set.
 pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<ForwardStatus> {
@@ -61,6 +61,11 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
         ForwardState::Active
     } else if failures.iter().any(|failure| failure.conflict.is_some()) {
         ForwardState::Conflict
+    } else if let Some(stuck) = failures.iter().find_map(|failure| failure.stuck) {
+        match stuck {
+            Stuck::Denied => ForwardState::Denied,
+            Stuck::Contended => ForwardState::Contended,
+        }
     } else {
         ForwardState::Pending
     };

@@ -1,6 +1,7 @@
 //! Examples for each rule of the plan. The model with random machines and bind failures is in `model`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backend;
 mod bench;
 mod elsewhere;
 mod model;
@@ -545,6 +546,7 @@ fn an_address_that_fails_for_another_reason_is_pending() {
         let failure = Failure {
             reason: "the address is not there yet".into(),
             conflict: None,
+            stuck: None,
         };
         applied.failed = applied
             .listening

@@ -119,6 +119,16 @@ impl Directory {
         name: &str,
         privacy: Privacy,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.read_at_most(name, privacy, LIMIT)
+    }
+
+    /// The same with another limit, in bytes.
+    pub(crate) fn read_at_most(
+        &self,
+        name: &str,
+        privacy: Privacy,
+        limit: usize,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let failed = |source| StoreError::Read {
             path: self.join(name),
             source,
@@ -142,12 +152,12 @@ impl Directory {
         // A file can be a mount of its own.
         check_file_system(&file).map_err(failed)?.map_err(refuse)?;
         // Room for all of it at once: a vector that grows leaves copies of a secret behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(LIMIT + 2));
-        file.take(LIMIT as u64 + 1)
+        let mut content = Zeroizing::new(Vec::with_capacity(limit + 2));
+        file.take(limit as u64 + 1)
             .read_to_end(&mut content)
             .map_err(failed)?;
-        if content.len() > LIMIT {
-            return Err(refuse(Refusal::TooLong { limit: LIMIT }));
+        if content.len() > limit {
+            return Err(refuse(Refusal::TooLong { limit }));
         }
         Ok(Some(content))
     }

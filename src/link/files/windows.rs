@@ -92,7 +92,21 @@ impl Directory {
     }
 
     /// The content of an ordinary file; `None` when there is no such file. Privacy is the access list's work here.
-    pub(crate) fn read(&self, name: &str, _: Privacy) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        privacy: Privacy,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.read_at_most(name, privacy, LIMIT)
+    }
+
+    /// The same with another limit, in bytes.
+    pub(crate) fn read_at_most(
+        &self,
+        name: &str,
+        _: Privacy,
+        limit: usize,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let path = self.join(name);
         let failed = |source| StoreError::Read {
             path: path.clone(),
@@ -111,12 +125,12 @@ impl Directory {
         }
         let file = File::open(&path).map_err(failed)?;
         // Room for all of it at once: a vector that grows leaves copies of a secret behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(LIMIT + 2));
-        file.take(LIMIT as u64 + 1)
+        let mut content = Zeroizing::new(Vec::with_capacity(limit + 2));
+        file.take(limit as u64 + 1)
             .read_to_end(&mut content)
             .map_err(failed)?;
-        if content.len() > LIMIT {
-            return Err(refuse(Refusal::TooLong { limit: LIMIT }));
+        if content.len() > limit {
+            return Err(refuse(Refusal::TooLong { limit }));
         }
         Ok(Some(content))
     }

@@ -102,6 +102,7 @@ impl Companion {
             place: ControlAddress { named: Some(address) },
             trust: trust.clone(),
             connections: connections.clone(),
+            state_dir: state.path().to_owned(),
         });
         let stop = CancellationToken::new();
         let api = api::serve(

@@ -68,6 +68,12 @@ impl<'w> Companion<'w> {
         self.program.as_ref().expect("it was started")
     }
 
+    /// Asks it to end, and waits until it did.
+    pub fn stop(&mut self) {
+        let status = self.program.take().expect("it was started").stop();
+        assert!(status.success(), "the companion ended with {status}");
+    }
+
     /// Ends it without a warning.
     pub fn kill(&mut self) {
         drop(self.program.take());

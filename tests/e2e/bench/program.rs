@@ -77,6 +77,12 @@ impl Program {
         self.wait()
     }
 
+    /// Presses Ctrl-C, and waits until it has ended: what Wine passes on to Windows programs.
+    pub fn interrupt(mut self) -> ExitStatus {
+        self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
     /// Ends it without a warning.
     pub fn kill(self) {
         drop(self);

@@ -44,36 +44,80 @@ impl<'w> Windows<'w> {
         ] {
             copy(plain, "-a");
         }
-        Self {
+        std::fs::create_dir(prefix.join("drive_c/companion")).expect("a folder");
+        let windows = Self {
             world,
             exe: from_environment("WSLNET_WINDOWS_EXE"),
             prefix,
-        }
+        };
+        windows.configure("");
+        windows
     }
 
     /// Runs a verb to its end and hands out what it printed.
     pub fn cli(&self, args: &[&str]) -> String {
+        self.run(&self.exe, &self.with_places(args))
+    }
+
+    /// Replaces companion.toml.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.file("companion/companion.toml"), text).expect("write the config");
+    }
+
+    /// A file of drive C.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.prefix.join("drive_c").join(path)
+    }
+
+    /// Runs Windows' own `reg.exe` and hands out what it printed.
+    pub fn reg(&self, args: &[&str]) -> String {
+        self.run(Path::new("reg"), &strings(args))
+    }
+
+    /// All that is in a key of the registry and below it, as `reg export` writes it.
+    pub fn export(&self, key: &str) -> Vec<u8> {
+        self.reg(&["export", key, r"C:\export.reg", "/y"]);
+        std::fs::read(self.file("export.reg")).expect("the exported key")
+    }
+
+    /// Has the stand-in for IP Helper do something: `install`, `start` or `stop`.
+    pub fn ip_helper(&self, verb: &str) {
+        self.run(&from_environment("WSLNET_IPHLPSVC_EXE"), &strings(&[verb]));
+    }
+
+    /// Ends all of Windows at once. What it has not put on the disk is lost.
+    pub fn cut_power(&self) {
+        let mut command = self.environment(Command::new("wineserver"));
+        command.arg("-k9");
+        let status = self.world.windows.start("wineserver", command).wait();
+        assert!(status.success(), "wineserver -k9 ended with {status}");
+    }
+
+    /// Runs a Windows program to its end and hands out what it printed.
+    fn run(&self, program: &Path, args: &[String]) -> String {
         let out = self.world.logs().join("wine-output");
         let line = format!("exec \"$@\" >{}", out.display());
-        let mut command = self.command(&["/bin/sh", "-c", &line, "sh"], args);
-        command.env("WINEDEBUG", "-all");
+        let mut command = self.environment(Command::new("/bin/sh"));
+        command.args(["-c", &line, "sh", "wine"]).arg(program).args(args);
         let mut ran = self.world.windows.start("wine", command);
         let status = ran.wait();
         assert!(
             status.success(),
-            "wslnet-companion {args:?} ended with {status}: {}",
+            "{} {args:?} ended with {status}: {}",
+            program.display(),
             ran.log()
         );
-        std::fs::read_to_string(out)
-            .expect("its output")
-            .trim()
-            .to_owned()
+        let printed = std::fs::read(out).expect("its output");
+        String::from_utf8_lossy(&printed).trim().to_owned()
     }
 
     /// Starts the companion and waits until it listens.
     pub fn start(&self) -> Program {
         let listen = format!("{GATEWAY}:{CONTROL_PORT}");
-        let command = self.command(&[], &["run", "--listen", &listen]);
+        let mut command = self.environment(Command::new("wine"));
+        command
+            .arg(&self.exe)
+            .args(self.with_places(&["run", "--listen", &listen]));
         let mut program = self.world.windows.start("companion", command);
         let here = Client::new(self.world.windows.net.clone());
         eventually(SOON * 3, || {
@@ -86,24 +130,20 @@ impl<'w> Windows<'w> {
         program
     }
 
-    fn command(&self, before: &[&str], args: &[&str]) -> Command {
-        let folder = r"C:\companion";
-        let mut line: Vec<&str> = before.to_vec();
-        line.push("wine");
-        let mut command = Command::new(line[0]);
-        command.args(&line[1..]).arg(&self.exe).args(args);
+    /// The arguments, and where the companion has its files.
+    fn with_places(&self, args: &[&str]) -> Vec<String> {
+        let mut all = strings(args);
         for (flag, name) in [
             ("--config", "companion.toml"),
             ("--state-dir", "state"),
             ("--run-dir", "run"),
         ] {
-            command.arg(flag).arg(format!(r"{folder}\{name}"));
+            all.extend([flag.to_owned(), format!(r"C:\companion\{name}")]);
         }
-        let on_disk = self.prefix.join("drive_c/companion");
-        if !on_disk.exists() {
-            std::fs::create_dir(&on_disk).expect("a folder");
-            std::fs::write(on_disk.join("companion.toml"), "").expect("its config");
-        }
+        all
+    }
+
+    fn environment(&self, mut command: Command) -> Command {
         command
             .env_clear()
             .env("PATH", PATH)
@@ -113,6 +153,10 @@ impl<'w> Windows<'w> {
             .current_dir("/");
         command
     }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 fn from_environment(name: &str) -> PathBuf {

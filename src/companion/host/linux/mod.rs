@@ -14,4 +14,4 @@ pub(super) use clock::time_awake;
 pub(super) use interfaces::interfaces;
 pub(super) use netlink::AddressHints;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
-pub(super) use table::holders;
+pub(super) use table::{holders, listeners};

@@ -66,6 +66,16 @@ pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<
     Ok(holders)
 }
 
+/// All TCP listeners, without their processes, which would cost a walk through /proc.
+pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
+    let holder = |row: Row| PortHolder {
+        address: row.address,
+        pid: None,
+        image: None,
+    };
+    Ok(rows(Protocol::Tcp)?.into_iter().map(holder).collect())
+}
+
 fn rows(protocol: Protocol) -> io::Result<Vec<Row>> {
     let (v4, v6) = match protocol {
         Protocol::Tcp => (

@@ -35,6 +35,11 @@ pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<
     Ok(named(rows))
 }
 
+/// All TCP listeners, without the names of their programs.
+pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
+    rows(Protocol::Tcp)
+}
+
 fn named(mut holders: Vec<PortHolder>) -> Vec<PortHolder> {
     let mut images = BTreeMap::new();
     for holder in &mut holders {

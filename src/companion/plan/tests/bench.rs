@@ -11,7 +11,7 @@ use wslnet_protocol::{
 };
 
 use super::super::*;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::host::{Awake, InterfaceAddress};
 use crate::ledger::{ConnectionId, Ledger, Terms};
 
@@ -19,6 +19,7 @@ pub struct Bench {
     pub interfaces: Vec<Interface>,
     pub control: SocketAddr,
     pub policy: Policy,
+    pub backend: Backend,
     pub ledger: Ledger,
     pub actual: Actual,
     pub places: Places,
@@ -38,6 +39,7 @@ impl Bench {
             interfaces: vec![interface("vEthernet (WSL)", &[("172.20.0.1", 20)]), lan()],
             control: SocketAddr::from(([172, 20, 0, 1], 9756)),
             policy: Policy::default(),
+            backend: Backend::Relay,
             ledger: Ledger::new(Terms::default()),
             actual: Actual::default(),
             places: Places::default(),
@@ -114,6 +116,7 @@ impl Bench {
             interfaces: &self.interfaces,
             control: self.control,
             policy: &self.policy,
+            backend: self.backend,
         }
     }
 
@@ -197,6 +200,7 @@ impl Bench {
                     let failure = Failure {
                         reason: format!("{address} is held by x.exe"),
                         conflict: Some("taken by x.exe".into()),
+                        stuck: None,
                     };
                     relay.failed.insert(address, failure);
                 } else {

@@ -1,0 +1,309 @@
+//! The portproxy backend: entries of Windows' own portproxy, on which the service IP Helper acts. It takes the same actions
+//! as the relay backend; what they come down to is a set of entries, and each round brings the registry to that set:
+//! read what is there, decide ([`round`]), remove, write down what will be ours ([`journal`]), add, and tell IP Helper
+//! once. So it does not matter in which state the registry is found, after a crash or after others were at it.
+//!
+//! What a relay does for each connection cannot be done here: see SECURITY.md. Windows keeps the entries when this program
+//! dies; the next start removes them, and so does `wslnet-companion purge`.
+
+mod entry;
+mod execute;
+mod helper;
+mod journal;
+mod reasons;
+mod round;
+mod system;
+// They work on the file that stands for the registry.
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::entry::Found;
+use self::journal::{Mine, Ours};
+use self::system::{Machine, Service, Stamp};
+use crate::host::{self, Awake, PortHolder};
+use crate::plan::{Action, Actual, Applied, Failure};
+use crate::purge::Cleared;
+
+/// How long after a look that left something to be desired the next one is due.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long after any look the next one is due: IP Helper can stop without a change in the registry.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// All forwards that are entries of Windows' portproxy.
+#[derive(Debug)]
+pub struct Portproxy {
+    machine: Machine,
+    state_dir: PathBuf,
+    /// The journal, as it is on the disk; `None` until it could be read.
+    ours: Option<Ours>,
+    actual: Actual,
+    /// The present run of each distro's VM.
+    vms: BTreeMap<String, String>,
+    /// Those of ours that were seen in the registry.
+    seen: BTreeSet<SocketAddr>,
+    quarrels: BTreeMap<SocketAddr, Quarrel>,
+    deaf: BTreeMap<SocketAddr, Deaf>,
+    /// The programs in the way that were found out.
+    held: BTreeMap<SocketAddr, Failure>,
+    /// IP Helper could not be told of the last change, or did not listen.
+    owes_reload: bool,
+    stamp: Option<Stamp>,
+    looked: Option<Awake>,
+    /// What stands in the way of everything, as it was last logged.
+    told: String,
+}
+
+/// Somebody removes an entry.
+#[derive(Clone, Copy, Debug)]
+struct Quarrel {
+    removals: u32,
+    last: Awake,
+}
+
+/// IP Helper does not listen for an entry.
+#[derive(Clone, Copy, Debug)]
+struct Deaf {
+    told: Awake,
+    wait: Duration,
+}
+
+/// What is known of the machine in one round.
+struct Seen {
+    found: Vec<Found>,
+    listeners: Vec<PortHolder>,
+    service: Service,
+}
+
+/// What became of the entries in one round.
+#[derive(Debug, Default)]
+struct Done {
+    standing: BTreeSet<SocketAddr>,
+    failed: BTreeMap<SocketAddr, Failure>,
+    cleared: Cleared,
+    added: bool,
+}
+
+impl Portproxy {
+    /// No forwards yet. The journal of an earlier run is in this directory.
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            machine: Machine::new(state_dir),
+            state_dir: state_dir.to_owned(),
+            ours: None,
+            actual: Actual::default(),
+            vms: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            quarrels: BTreeMap::new(),
+            deaf: BTreeMap::new(),
+            held: BTreeMap::new(),
+            owes_reload: false,
+            stamp: None,
+            looked: None,
+            told: String::new(),
+        }
+    }
+
+    /// What is in place now, and what could not be put there.
+    pub fn actual(&self) -> &Actual {
+        &self.actual
+    }
+
+    /// Whether the registry has to be looked at though no forward has changed: it was written to, something is not as it
+    /// should be, or the last look is long ago. While nothing is wanted and nothing is ours, never.
+    pub fn is_due(&self, now: Awake) -> bool {
+        let is_idle = self.actual.relays.is_empty() && self.ours.as_ref().is_some_and(Ours::is_empty);
+        let since = |time: Awake| now.saturating_since(time);
+        !is_idle
+            && self.looked.is_none_or(|looked| {
+                since(looked) >= LOOK
+                    || (self.is_incomplete() && since(looked) >= RETRY)
+                    || self.stamp != Some(self.machine.stamp())
+            })
+    }
+
+    fn is_incomplete(&self) -> bool {
+        let mut failures = self
+            .actual
+            .relays
+            .values()
+            .flat_map(|applied| applied.failed.values());
+        failures.any(|failure| failure.stuck.is_none()) || self.owes_reload || self.ours.is_none()
+    }
+
+    /// Takes the actions, then brings the registry in line. `vms` names the run of the VM in which each distro is: the journal
+    /// says so of each entry.
+    pub async fn apply(&mut self, actions: Vec<Action>, vms: BTreeMap<String, String>) {
+        self.vms = vms;
+        for action in actions {
+            self.take(action);
+        }
+        let now = host::awake();
+        if self.round(now).added {
+            self.wait_for_helper().await;
+        }
+    }
+
+    /// Removes every entry of ours.
+    pub fn close_all(&mut self) -> Cleared {
+        self.actual.relays.clear();
+        self.round(host::awake()).cleared
+    }
+
+    /// Whether the backend could do its work now, in a sentence for people.
+    pub fn capability(&self) -> String {
+        let entries = self.ours.as_ref().map_or(0, Ours::len);
+        match self.machine.service() {
+            Ok(Service::Running(_)) => match self.machine.may_write() {
+                Ok(()) => {
+                    format!("IP Helper runs, and the entries may be written; {entries} of them are ours")
+                }
+                Err(error) => reasons::unwritable(&error),
+            },
+            Ok(service) => reasons::no_service(service),
+            Err(error) => reasons::unreadable(&error),
+        }
+    }
+
+    /// Follows an action. Addresses that are new wait among the failed ones until the round is over.
+    fn take(&mut self, action: Action) {
+        let relays = &mut self.actual.relays;
+        match action {
+            Action::Close { key, .. } => drop(relays.remove(&key)),
+            Action::Open {
+                key,
+                distro,
+                id,
+                target,
+            } => {
+                let applied = Applied {
+                    distro,
+                    id,
+                    target,
+                    listening: BTreeSet::new(),
+                    failed: BTreeMap::new(),
+                };
+                relays.insert(key, applied);
+            }
+            Action::Adopt { key, id } => {
+                if let Some(applied) = relays.get_mut(&key) {
+                    applied.id = id;
+                }
+            }
+            Action::Retarget { key, target } => {
+                if let Some(applied) = relays.get_mut(&key) {
+                    applied.target = target;
+                }
+            }
+            Action::Unlisten { key, address } => {
+                if let Some(applied) = relays.get_mut(&key) {
+                    applied.listening.remove(&address);
+                    applied.failed.remove(&address);
+                }
+            }
+            Action::Listen { key, address } => {
+                if let Some(applied) = relays.get_mut(&key) {
+                    applied.failed.entry(address).or_insert_with(reasons::not_yet);
+                }
+            }
+        }
+    }
+
+    /// What should be there.
+    fn wanted(&self) -> Ours {
+        let mut wanted = Ours::new();
+        for applied in self.actual.relays.values() {
+            let mine = Mine {
+                connect: applied.target,
+                distro: applied.distro.clone(),
+                vm: self.vms.get(&applied.distro).cloned().unwrap_or_default(),
+            };
+            let listens = applied.listening.iter().chain(applied.failed.keys());
+            wanted.extend(listens.map(|listen| (*listen, mine.clone())));
+        }
+        wanted
+    }
+
+    /// One round: everything as the text of this module says, but the waiting.
+    fn round(&mut self, now: Awake) -> Done {
+        self.looked = Some(now);
+        // Before the entries are read, so that no change after that is missed.
+        self.stamp = Some(self.machine.stamp());
+        let wanted = self.wanted();
+        let done = match self.look() {
+            Ok((seen, ours)) => self.bring_about(&wanted, &seen, ours, now),
+            Err(failure) => {
+                self.tell_once(&failure.reason);
+                Done {
+                    failed: wanted.keys().map(|listen| (*listen, failure.clone())).collect(),
+                    cleared: Cleared {
+                        left: Some(failure.reason),
+                        ..Cleared::default()
+                    },
+                    ..Done::default()
+                }
+            }
+        };
+        for applied in self.actual.relays.values_mut() {
+            let listens: Vec<_> = applied
+                .listening
+                .iter()
+                .chain(applied.failed.keys())
+                .copied()
+                .collect();
+            for listen in listens {
+                applied.listening.remove(&listen);
+                applied.failed.remove(&listen);
+                if done.standing.contains(&listen) {
+                    applied.listening.insert(listen);
+                } else {
+                    let failure = done.failed.get(&listen).cloned();
+                    applied
+                        .failed
+                        .insert(listen, failure.unwrap_or_else(reasons::not_yet));
+                }
+            }
+        }
+        done
+    }
+
+    /// Reads the journal, the registry, the listeners and the service's state.
+    fn look(&mut self) -> Result<(Seen, Ours), Failure> {
+        let ours = match &self.ours {
+            Some(ours) => ours.clone(),
+            None => {
+                let ours = journal::load(&self.state_dir).map_err(|error| reasons::journal(&error))?;
+                self.ours = Some(ours.clone());
+                ours
+            }
+        };
+        let unreadable = |error: io::Error| reasons::pending(reasons::unreadable(&error));
+        let seen = Seen {
+            found: self.machine.entries().map_err(unreadable)?,
+            listeners: host::listeners().map_err(unreadable)?,
+            service: self.machine.service().map_err(unreadable)?,
+        };
+        Ok((seen, ours))
+    }
+
+    /// Logs what stands in the way of everything, once.
+    fn tell_once(&mut self, reason: &str) {
+        if self.told != reason {
+            tracing::warn!(reason, "portproxy");
+            reason.clone_into(&mut self.told);
+        }
+    }
+}
+
+/// Removes every entry that an earlier run left behind. Costs nothing where there was none.
+pub fn clear(state_dir: &Path) -> Cleared {
+    if journal::load(state_dir).is_ok_and(|ours| ours.is_empty()) {
+        return Cleared::default();
+    }
+    Portproxy::new(state_dir).close_all()
+}

@@ -1,0 +1,93 @@
+//! What this program leaves on the machine outside of its own folders, and how it is removed again: by the program itself
+//! when it starts, should a former run have left anything, and by `wslnet-companion purge` for good.
+//!
+//! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal of its own what is ours; it
+//! removes that and nothing else, and works without the running program, without a distro and after any crash.
+
+use crate::apply::portproxy;
+use crate::paths::Paths;
+
+/// One kind of thing that this program leaves on the machine.
+struct Part {
+    /// What it is, for people; in the plural.
+    name: &'static str,
+    /// Removes all of it.
+    clear: fn(&Paths) -> Cleared,
+}
+
+/// All kinds.
+const PARTS: &[Part] = &[Part {
+    name: "portproxy entries",
+    clear: |paths| portproxy::clear(&paths.state_dir),
+}];
+
+/// What clearing away came to, in texts for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// What was removed.
+    pub removed: Vec<String>,
+    /// What stands in the place of something of ours, but is not ours any more: it was left alone.
+    pub foreign: Vec<String>,
+    /// Why something of ours is still there.
+    pub left: Option<String>,
+}
+
+/// Removes what a former run left behind, before anything new is made. What cannot be removed is told, and stays for the
+/// next time.
+pub(crate) fn leftovers(paths: &Paths) {
+    for part in PARTS {
+        let Cleared {
+            removed,
+            foreign,
+            left,
+        } = (part.clear)(paths);
+        if !removed.is_empty() {
+            tracing::warn!(
+                count = removed.len(),
+                "{} of a former run were removed",
+                part.name
+            );
+        }
+        for foreign in foreign {
+            tracing::warn!(foreign, "left alone, because somebody changed it");
+        }
+        if let Some(reason) = left {
+            tracing::warn!(reason, "{} of a former run are left", part.name);
+        }
+    }
+}
+
+/// Removes everything.
+///
+/// # Errors
+/// Why something is left, each reason with its part. What was removed is in `told` all the same.
+pub(crate) fn everything(paths: &Paths, told: &mut String) -> Result<(), String> {
+    let mut reasons = Vec::new();
+    for part in PARTS {
+        let cleared = (part.clear)(paths);
+        tell(part.name, &cleared, told);
+        reasons.extend(cleared.left.map(|reason| format!("{}: {reason}", part.name)));
+    }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(reasons.join("; "))
+    }
+}
+
+fn tell(name: &str, cleared: &Cleared, told: &mut String) {
+    let mut line = |what: &str, item: &str| {
+        told.push_str(what);
+        told.push_str(item);
+        told.push('\n');
+    };
+    for item in &cleared.removed {
+        line("removed: ", item);
+    }
+    for item in &cleared.foreign {
+        line("left alone, because somebody changed it: ", item);
+    }
+    if *cleared == Cleared::default() {
+        line("nothing to remove: ", name);
+    }
+}
