@@ -17,6 +17,7 @@ use wslnet_link::PublicKey;
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
+use crate::names;
 use crate::paths::{Paths, PathsError};
 use crate::run::{self, Ask};
 
@@ -44,16 +45,21 @@ struct Places {
     /// Where the running program can be reached
     #[arg(long, global = true, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// The hosts file that gets the names of forwards [default: Windows' own]
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    hosts: Option<PathBuf>,
 }
 
 impl Places {
     /// The standard places, which must be known only where one was not named.
     fn resolve(self) -> Result<Paths, PathsError> {
+        let hosts = self.hosts.or_else(Paths::standard_hosts);
         Ok(match (self.config, self.state_dir, self.run_dir) {
             (Some(config), Some(state_dir), Some(run_dir)) => Paths {
                 config,
                 state_dir,
                 run_dir,
+                hosts,
             },
             (config, state_dir, run_dir) => {
                 let standard = Paths::standard()?;
@@ -61,6 +67,7 @@ impl Places {
                     config: config.unwrap_or(standard.config),
                     state_dir: state_dir.unwrap_or(standard.state_dir),
                     run_dir: run_dir.unwrap_or(standard.run_dir),
+                    hosts,
                 }
             }
         })
@@ -101,6 +108,9 @@ enum Command {
         /// The name under which the key is trusted
         name: String,
     },
+    /// Take what a companion that does not run any more left in the hosts file out of it; for uninstallers
+    #[command(hide = true)]
+    RemoveNames,
 }
 
 /// Runs the program with the process's own arguments.
@@ -167,6 +177,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 "no longer trusted: {name} {}\n",
                 key.fingerprint()
             ))?)
+        }
+        Command::RemoveNames => {
+            let removed = paths.hosts.as_deref().map(names::remove).transpose();
+            Ok(output::print(match removed.map_err(anyhow::Error::msg)? {
+                Some(true) => "the names were taken out of the hosts file\n",
+                Some(false) | None => "the hosts file holds no names of wslnet\n",
+            })?)
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
 use crate::ledger::{Ledger, Terms};
+use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
@@ -44,6 +45,8 @@ pub struct Parts {
     pub trust: Trust,
     /// The connections of the control port.
     pub connections: Connections,
+    /// The hosts file.
+    pub naming: Naming,
 }
 
 /// Why the loop ended.
@@ -117,6 +120,7 @@ impl Work {
                     }
                 }
                 _ = tick.tick() => self.tick().await,
+                () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
             let Parts {
@@ -129,6 +133,7 @@ impl Work {
                 break Ended::Moved;
             }
         };
+        self.parts.naming.withdraw();
         self.relays.close_all().await;
         (ended, self.parts)
     }
@@ -253,8 +258,15 @@ impl Work {
             .map(|session| session.distro.to_owned())
             .collect::<BTreeSet<_>>();
         self.told.retain(|distro, _| distros.contains(distro));
-        for distro in distros {
-            let forwards = plan::statuses(&self.desired, self.relays.actual(), &distro);
+        let states = |distro: String| {
+            let states = plan::statuses(&self.desired, self.relays.actual(), &distro);
+            (distro, states)
+        };
+        let mut states: States = distros.into_iter().map(states).collect();
+        self.parts
+            .naming
+            .name(&mut states, &self.ledger.claims(), self.parts.config.names);
+        for (distro, forwards) in states {
             let told = self.told.entry(distro).or_default();
             if told.forwards != forwards {
                 told.revision += 1;
