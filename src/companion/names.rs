@@ -195,7 +195,7 @@ impl Naming {
 
     /// Takes the names out of the file, if that takes not too long.
     pub async fn close(self) {
-        if let Some((_, keeper)) = self.file {
+        if let Some((_, mut keeper)) = self.file {
             keeper.close(CLOSE_TIME).await;
         }
     }

@@ -8,6 +8,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -21,7 +23,7 @@ use crate::block::{self, Rewritten};
 use crate::name::{HostName, Names};
 
 /// Longest file that is read. Lists of hosts to block have a few megabytes.
-const LIMIT: u64 = 32 << 20;
+const LIMIT: u64 = 16 << 20;
 
 /// How often the new file is made again because somebody else wrote the old one meanwhile.
 const RACES: usize = 5;
@@ -75,7 +77,7 @@ pub enum FileError {
 }
 
 /// What became of the names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Those that were left out, as lines of others have them.
     pub taken: BTreeSet<HostName>,

@@ -42,7 +42,8 @@ pub struct Told {
 /// Keeps one file.
 #[derive(Debug)]
 pub struct Keeper {
-    wants: watch::Sender<Names>,
+    /// The names; `None` at the end.
+    wants: watch::Sender<Option<Names>>,
     told: watch::Receiver<Told>,
     task: JoinHandle<()>,
 }
@@ -50,7 +51,7 @@ pub struct Keeper {
 impl Keeper {
     /// Begins with no names: what a former run left behind goes.
     pub fn spawn(place: impl Place) -> Self {
-        let (wants, wanted) = watch::channel(Names::default());
+        let (wants, wanted) = watch::channel(Some(Names::default()));
         let (tell, told) = watch::channel(Told::default());
         let task = tokio::spawn(keep(place, wanted, tell));
         Self { wants, told, task }
@@ -59,8 +60,8 @@ impl Keeper {
     /// These names should be in the file, and no others.
     pub fn want(&self, names: Names) {
         self.wants.send_if_modified(|wanted| {
-            let changed = *wanted != names;
-            *wanted = names;
+            let changed = wanted.as_ref() != Some(&names);
+            *wanted = Some(names);
             changed
         });
     }
@@ -78,25 +79,22 @@ impl Keeper {
         }
     }
 
-    /// Takes the names out of the file, if that is possible within this time.
-    pub async fn close(self, patience: Duration) {
-        let Self {
-            wants,
-            told: _told,
-            task,
-        } = self;
-        drop(wants);
-        if timeout(patience, task).await.is_err() {
+    /// Takes the names out of the file, if that is possible within this time. No others are taken any more.
+    pub async fn close(&mut self, patience: Duration) {
+        self.wants.send_replace(None);
+        if timeout(patience, &mut self.task).await.is_err() {
             tracing::warn!("the hosts file could not be cleared in time; the next start does it");
         }
     }
 }
 
-async fn keep(mut place: impl Place, mut wants: watch::Receiver<Names>, tell: watch::Sender<Told>) {
+async fn keep(mut place: impl Place, mut wants: watch::Receiver<Option<Names>>, tell: watch::Sender<Told>) {
     let mut pace = Pace::default();
     let mut last = None;
     loop {
-        let names = wants.borrow_and_update().clone();
+        let Some(names) = wants.borrow_and_update().clone() else {
+            break;
+        };
         let result = place.put(&names).await;
         let pause = pace.after(&result, last.as_ref() == Some(&names));
         let told = Told {
@@ -115,21 +113,17 @@ async fn keep(mut place: impl Place, mut wants: watch::Receiver<Names>, tell: wa
         });
 
         let gap = Instant::now() + GAP;
-        let is_over = match timeout(pause, wants.changed()).await {
-            Ok(changed) => changed.is_err() || timeout_at(gap, over(&mut wants)).await.is_ok(),
-            Err(_) => false,
-        };
-        if is_over {
+        if timeout(pause, wants.changed()).await.is_ok() {
+            // The end, also that of the program, does not wait.
+            let over = wants.wait_for(Option::is_none);
+            let _ = timeout_at(gap, over).await;
+        }
+        if wants.has_changed().is_err() {
             break;
         }
     }
     let result = place.put(&Names::default()).await;
     report(&result, &Names::default());
-}
-
-/// Returns when nobody wants anything any more.
-async fn over(wants: &mut watch::Receiver<Names>) {
-    while wants.changed().await.is_ok() {}
 }
 
 fn report(result: &Result<Written, String>, names: &Names) {

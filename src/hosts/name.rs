@@ -18,7 +18,8 @@ const SUFFIX: &str = ".wsl";
 const WINDOWS: &str = "windows.wsl";
 
 /// A name that a block may hold, such as `shop.wsl`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
 impl HostName {
@@ -56,10 +57,24 @@ impl fmt::Display for HostName {
     }
 }
 
+impl From<HostName> for String {
+    fn from(name: HostName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text).ok_or(NameError::Name)
+    }
+}
+
 /// The names of a block, each with its address. At most [`NAMES`], and none whose address leads nowhere, wherever they came
 /// from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, IpAddr>", into = "BTreeMap<String, IpAddr>")]
+#[serde(try_from = "BTreeMap<HostName, IpAddr>", into = "BTreeMap<HostName, IpAddr>")]
 pub struct Names(BTreeMap<HostName, IpAddr>);
 
 /// Why a name is not taken.
@@ -119,19 +134,19 @@ impl Names {
     }
 }
 
-impl From<Names> for BTreeMap<String, IpAddr> {
+impl From<Names> for BTreeMap<HostName, IpAddr> {
     fn from(names: Names) -> Self {
-        names.0.into_iter().map(|(name, ip)| (name.0, ip)).collect()
+        names.0
     }
 }
 
-impl TryFrom<BTreeMap<String, IpAddr>> for Names {
+impl TryFrom<BTreeMap<HostName, IpAddr>> for Names {
     type Error = NameError;
 
-    fn try_from(map: BTreeMap<String, IpAddr>) -> Result<Self, NameError> {
+    fn try_from(map: BTreeMap<HostName, IpAddr>) -> Result<Self, NameError> {
         let mut names = Self::default();
         for (name, address) in map {
-            names.add(HostName::parse(&name).ok_or(NameError::Name)?, address)?;
+            names.add(name, address)?;
         }
         Ok(names)
     }
@@ -202,7 +217,7 @@ mod tests {
             .unwrap();
         assert_eq!(names.len(), NAMES);
         let mut many = BTreeMap::from(names);
-        many.insert("one-more.wsl".to_owned(), ip);
+        many.insert(HostName::of_forward("one-more").unwrap(), ip);
         assert_eq!(Names::try_from(many), Err(NameError::Full));
     }
 }

@@ -68,6 +68,9 @@ pub(super) fn status(status: &StatusReport) -> String {
     for trouble in &status.container_troubles {
         line("containers", trouble.clone());
     }
+    if let Some(hosts) = &status.hosts {
+        line("hosts file", hosts.clone());
+    }
     if let Some(error) = &status.scan_error {
         line("scan", error.clone());
     }

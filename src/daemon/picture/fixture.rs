@@ -102,6 +102,7 @@ impl World {
             distro: Some("Debian"),
             own_pid: OWN_PID,
             companion: &self.companion,
+            hosts: None,
             config_error: None,
             now: self.now,
         })

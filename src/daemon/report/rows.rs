@@ -161,6 +161,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         container_troubles: picture.container_troubles.iter().cloned().collect(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
+        hosts: picture.hosts.clone(),
         config_error: picture.config_error.clone(),
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
+use wslnet_hosts::{Keeper, Names};
 use wslnet_protocol::ForwardSet;
 
 use self::changes::Changes;
@@ -29,6 +30,7 @@ use crate::config::{self, Config, ConfigFiles};
 use crate::containers::{self, Containers, Demand};
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
+use crate::hosts;
 use crate::listeners::WakeUp;
 use crate::network::{NetworkView, Watcher};
 use crate::observe::{Observed, Observer};
@@ -118,6 +120,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         bridges,
         demand,
         containers,
+        hosts: hosts::keep(hosts::Places::default()),
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -166,6 +169,7 @@ struct Daemon {
     bridges: watch::Receiver<BridgeStates>,
     demand: watch::Sender<Demand>,
     containers: watch::Receiver<Containers>,
+    hosts: Keeper,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -215,6 +219,7 @@ impl Daemon {
                     }
                     self.manager.reloaded();
                 }
+                () = self.hosts.changed() => {}
                 () = until(self.held.next()) => {}
                 () = until(self.recheck) => {}
                 () = self.mode.changed() => {}
@@ -230,7 +235,8 @@ impl Daemon {
         }
         self.manager.stopping();
         tasks.stop.cancel();
-        if timeout(STOP_TIME, tasks.pusher).await.is_err() {
+        let (goodbye, ()) = tokio::join!(timeout(STOP_TIME, tasks.pusher), self.hosts.close(STOP_TIME));
+        if goodbye.is_err() {
             tracing::warn!("the goodbye took too long; the ports close when the lease ends");
         }
         Ok(())
@@ -272,6 +278,12 @@ impl Daemon {
         );
         self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));
+        let names = if self.config.hosts {
+            hosts::names(&new, &self.network.borrow())
+        } else {
+            Names::default()
+        };
+        self.hosts.want(names);
         self.recheck = new.recheck;
         picture.send_replace(new);
     }
@@ -304,6 +316,7 @@ impl Daemon {
     }
 
     fn picture(&self) -> Picture {
+        let hosts = self.config.hosts.then(|| hosts::summary(&self.hosts.told()));
         Picture::join(&Inputs {
             observed: &self.observed.borrow(),
             network: &self.network.borrow(),
@@ -315,6 +328,7 @@ impl Daemon {
             distro: self.distro.name(),
             own_pid: self.own_pid,
             companion: &self.companion.borrow(),
+            hosts: hosts.as_deref(),
             config_error: self.config_error.as_deref(),
             now: Instant::now(),
         })
