@@ -17,6 +17,7 @@ mod distros;
 mod expose;
 mod failure;
 mod loopback;
+mod names;
 mod policy;
 mod rules;
 mod sandbox;
