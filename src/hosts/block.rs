@@ -110,7 +110,7 @@ impl Foreign {
         for line in file.split_inclusive(|byte| *byte == b'\n') {
             let (marks, text) = split_marks(line);
             let foreign = if is_ours(text) { marks } else { line };
-            // A mark in front of one of ours is not ours, and the first thing in the file once that is gone.
+            // A byte order mark in front of a line of ours is not ours.
             let place = if first_of_ours.is_none() {
                 &mut before
             } else {

@@ -89,7 +89,7 @@ pub struct Written {
 #[derive(Clone, Debug)]
 pub struct HostsFile {
     path: PathBuf,
-    /// As it was when it was last found or made to be as it should.
+    /// As it was when it was last found to be as it should.
     settled: Option<Settled>,
 }
 
@@ -188,7 +188,8 @@ impl HostsFile {
                 }
                 return Err(self.because("replace", error));
             }
-            self.settle(&self.metadata()?, names, &taken);
+            // Somebody may have written it since: the next look reads it.
+            self.settled = None;
             return Ok(Written { taken, changed: true });
         }
         Err(FileError::Contended(self.path.clone()))

@@ -10,6 +10,8 @@ pub(super) struct Writer {
     file: HostsFile,
     /// Whether it is still to be found out if the file can be written, although there is nothing to write.
     probe: bool,
+    /// That there is no right to, as was found out so. Without names that is not tried again and again.
+    refused: Option<String>,
 }
 
 impl Writer {
@@ -17,15 +19,16 @@ impl Writer {
         Self {
             file: HostsFile::new(path),
             probe,
+            refused: None,
         }
     }
 }
 
 impl Place for Writer {
     async fn put(&mut self, names: &Names) -> Result<Written, String> {
-        let (mut file, names, probe) = (self.file.clone(), names.clone(), self.probe);
+        let (mut file, wanted, probe) = (self.file.clone(), names.clone(), self.probe);
         let put = spawn_blocking(move || {
-            let result = match file.put(&names) {
+            let result = match file.put(&wanted) {
                 Ok(written) if probe && !written.changed => file.probe().map(|()| written),
                 result => result,
             };
@@ -35,8 +38,17 @@ impl Place for Writer {
             .await
             .map_err(|error| format!("the hosts file was not written: {error}"))?;
         self.file = file;
-        self.probe &= result.is_err();
-        result.map_err(|error| advise(&error))
+        // What another program is to blame for may be over by the next time.
+        let has_no_right = matches!(result, Err(FileError::NoRight(_)));
+        self.probe &= result.is_err() && !has_no_right;
+        let result = result.map_err(|error| advise(&error));
+        if probe || !names.is_empty() {
+            self.refused = result.clone().err().filter(|_| has_no_right);
+        }
+        match (&self.refused, result) {
+            (Some(refused), Ok(_)) => Err(refused.clone()),
+            (_, result) => result,
+        }
     }
 }
 
