@@ -113,15 +113,12 @@ fn whoever_is_killed_while_writing_leaves_the_old_file_or_the_new_one() {
 fn who_has_no_right_is_told_so_and_leaves_nothing_behind() {
     let (folder, path) = place(b"a\n");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let refusals = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            // Of this thread alone: files are for nobody's eyes and hands from here on.
-            setfsuid(Uid::from_raw(65534));
-            let mut file = HostsFile::new(path);
-            let looked = file.look(&names("10.0.0.1")).unwrap();
-            (looked.changed, file.put(&names("10.0.0.1")), file.probe())
-        }
+    let refusals = std::thread::spawn(move || {
+        // This thread alone meets files as nobody from here on.
+        setfsuid(Uid::from_raw(65534));
+        let mut file = HostsFile::new(path);
+        let looked = file.look(&names("10.0.0.1")).unwrap();
+        (looked.changed, file.put(&names("10.0.0.1")), file.probe())
     });
 
     let (would_change, put, probed) = refusals.join().unwrap();
