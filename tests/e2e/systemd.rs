@@ -177,8 +177,7 @@ fn names_are_in_the_distros_hosts_file_by_a_helper_and_the_daemon_itself_may_not
     let (_companion, distro) = paired(&world);
     let before = "127.0.0.1\tlocalhost\n127.0.1.1\tdistro\n10.0.0.9 nas.wsl";
     distro.write("/etc/hosts", before);
-    distro.run(&["chmod", "0640", "/etc/hosts"]).ok();
-    distro.run(&["chmod", "o+r", "/etc/hosts"]).ok();
+    distro.run(&["chmod", "0644", "/etc/hosts"]).ok();
     let rule = "[[rule]]\nwhen = \"port=8000\"\nname = \"shop\"\n";
     distro.write(
         "/etc/wslnetd/config.toml",

@@ -156,7 +156,7 @@ fn nothing_is_written_into_a_file_that_nobody_can_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_block_leaves_no_trace_in_any_file(file in any_file(), names in some_names(), end in any_end()) {
