@@ -34,7 +34,7 @@ logs=$target/test
 skip_code=77
 threads=${WSLNET_TEST_THREADS:-4}
 deny_version=0.20.2
-windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-companion -p wslnet-iphlpsvc)
+windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts -p wslnet-companion -p wslnet-iphlpsvc)
 
 skip() {
     echo "skipped: $*"
@@ -110,9 +110,9 @@ step_wineunit() {
     need gcc libc6-dev
     need_windows
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console \
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy::
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names::
 }
 
 # Runs the tests of the programs, or those of some modules.

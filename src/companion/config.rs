@@ -7,6 +7,7 @@
 //! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there; `*` stands for any text
 //! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
+//! names = false                                       # no names in the hosts file; default: where there is the right to
 //! listen = "172.20.0.1:9756"                          # default: the WSL adapter's address
 //! backend = "relay"                                   # or "portproxy", with less protection: see below
 //! ```
@@ -38,6 +39,8 @@ pub struct Config {
     pub policy: Policy,
     /// How many forwards a distro may have.
     pub max_forwards: usize,
+    /// Whether forwards get names in the hosts file, if the companion has the right to write it.
+    pub names: bool,
     /// Where the control port listens; `None` leaves that to the companion.
     pub listen: Option<SocketAddr>,
     /// By what forwards are applied.
@@ -49,6 +52,7 @@ impl Default for Config {
         Self {
             policy: Policy::default(),
             max_forwards: limits::FORWARDS,
+            names: true,
             listen: None,
             backend: Backend::default(),
         }
@@ -72,6 +76,7 @@ struct Raw {
     exclude_interfaces: Option<Vec<Spanned<String>>>,
     clients: Option<Spanned<Clients>>,
     max_forwards: Option<Spanned<i64>>,
+    names: Option<Spanned<bool>>,
     listen: Option<Spanned<SocketAddr>>,
     backend: Option<Spanned<Backend>>,
 }
@@ -88,6 +93,7 @@ impl Raw {
                 &[("local-subnet", Clients::LocalSubnet), ("any", Clients::Any)],
             ),
             max_forwards: table.integer("max-forwards", 1..=most),
+            names: table.boolean("names"),
             listen: table.parsed(
                 "listen",
                 "write an address and a port, such as \"172.20.0.1:9756\"",
@@ -117,6 +123,7 @@ impl Raw {
                 clients: self.clients.map_or(default.policy.clients, Spanned::into_inner),
             },
             max_forwards: limit.unwrap_or(default.max_forwards),
+            names: self.names.map_or(default.names, Spanned::into_inner),
             listen: self.listen.map(Spanned::into_inner),
             backend: self.backend.map_or(default.backend, Spanned::into_inner),
         }
@@ -199,6 +206,7 @@ mod tests {
             ports = ["8000-8099", "443"]
             exclude-interfaces = ["vEthernet (Default Switch)", "*vpn*"]
             max-forwards = 4096
+            names = false
             listen = "172.20.0.1:9756"
             backend = "portproxy"
             "#,
@@ -214,6 +222,7 @@ mod tests {
         }
         assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
         assert_eq!(config.max_forwards, 4096);
+        assert!(!config.names && Config::default().names);
         assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
         assert_eq!(config.backend, Backend::Portproxy);
     }

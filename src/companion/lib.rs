@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order in which a request passes them: [`api`] accepts, [`engine`] is the one event loop, [`ledger`]
 //! knows who wants what and for how long, [`plan`] turns wants into actions, [`apply`] executes them, [`host`] knows the
-//! machine. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
+//! machine; [`names`] gives forwards names. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
 //! argument.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod control_address;
 pub mod engine;
 pub mod host;
 pub mod ledger;
+pub mod names;
 pub mod paths;
 pub mod plan;
 pub mod purge;

@@ -1,10 +1,13 @@
 //! What this program leaves on the machine outside of its own folders, and how it is removed again: by the program itself
 //! when it starts, should a former run have left anything, and by `wslnet-companion purge` for good.
 //!
-//! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal of its own what is ours; it
+//! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal or by marks of its own what is ours; it
 //! removes that and nothing else, and works without the running program, without a distro and after any crash.
 
+use std::path::Path;
+
 use crate::apply::portproxy;
+use crate::names;
 use crate::paths::Paths;
 
 /// One kind of thing that this program leaves on the machine.
@@ -16,10 +19,16 @@ struct Part {
 }
 
 /// All kinds.
-const PARTS: &[Part] = &[Part {
-    name: "portproxy entries",
-    clear: |paths| portproxy::clear(&paths.state_dir),
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "portproxy entries",
+        clear: |paths| portproxy::clear(&paths.state_dir),
+    },
+    Part {
+        name: "names in the hosts file",
+        clear: |paths| paths.hosts.as_deref().map_or_else(Cleared::default, clear_names),
+    },
+];
 
 /// What clearing away came to, in texts for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +39,16 @@ pub struct Cleared {
     pub foreign: Vec<String>,
     /// Why something of ours is still there.
     pub left: Option<String>,
+}
+
+fn clear_names(hosts: &Path) -> Cleared {
+    let mut cleared = Cleared::default();
+    match names::remove(hosts) {
+        Ok(true) => cleared.removed.push(format!("the names in {}", hosts.display())),
+        Ok(false) => {}
+        Err(reason) => cleared.left = Some(reason),
+    }
+    cleared
 }
 
 /// Removes what a former run left behind, before anything new is made. What cannot be removed is told, and stays for the

@@ -19,6 +19,7 @@ use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::engine::{Ended, Engine, Parts, Work};
 use crate::host::{self, BindError};
+use crate::names::Naming;
 use crate::paths::Paths;
 use crate::purge;
 use crate::stop;
@@ -77,6 +78,7 @@ pub(crate) async fn run(
     tokio::spawn(cancel_when_requested(stop.clone()));
     let (phase, seen) = watch::channel(Phase::Waiting("it has just started".to_owned()));
     let commands = spawn_commands(paths, seen, &stop);
+    let mut naming = Naming::start(paths.hosts.clone(), config.names);
     let place = ControlAddress { named: listen };
     while let Some(port) = control_port(place, &config, &phase, &stop).await? {
         let control = port.local_addr().context("the control port has no address")?;
@@ -90,6 +92,7 @@ pub(crate) async fn run(
             trust: trust.clone(),
             connections: connections.clone(),
             state_dir: paths.state_dir.clone(),
+            naming,
         };
         let (work, engine) = Work::new(parts);
         phase.send_replace(Phase::Serving(engine.clone()));
@@ -105,11 +108,12 @@ pub(crate) async fn run(
         let (ended, parts) = work.run(stop.clone()).await;
         serving.cancel();
         api.await.context("the control port ended badly")?;
-        (config, config_file) = (parts.config, parts.config_file);
+        (config, config_file, naming) = (parts.config, parts.config_file, parts.naming);
         if ended == Ended::Moved {
             tracing::info!(former = %control, "the control port belongs elsewhere now; the distros come back by themselves");
         }
     }
+    naming.close().await;
     if let Some(commands) = commands {
         commands.await.context("the control endpoint ended badly")?;
     }

@@ -4,8 +4,8 @@
 //! The rooms, in the order in which a listener passes them: [`listeners`] and [`network`] observe, [`labels`] says whose
 //! a listener is, [`observe`] joins both on a thread of its own, [`policy`] decides, [`picture`] joins all that is known,
 //! [`push`] tells Windows; [`report`], [`control`] and [`cli`] tell people; [`containers`] asks engines, [`units`] asks
-//! systemd, [`bridge`] reaches loopback, [`wsl`] asks WSL. [`policy`], [`picture`], [`damper`] and [`report`] are pure: they
-//! do no I/O and take time as an argument.
+//! systemd, [`bridge`] reaches loopback, [`hosts`] keeps names in `/etc/hosts`, [`wsl`] asks WSL. [`policy`], [`picture`],
+//! [`damper`] and [`report`] are pure: they do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
 pub mod bridge;
@@ -14,6 +14,7 @@ pub mod config;
 pub mod containers;
 pub mod control;
 pub mod damper;
+pub mod hosts;
 pub mod labels;
 pub mod listeners;
 #[cfg(test)]

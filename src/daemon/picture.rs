@@ -75,6 +75,8 @@ pub struct Inputs<'a> {
     pub own_pid: i32,
     /// The other side.
     pub companion: &'a CompanionView,
+    /// What is in the distro's hosts file, if names are kept there.
+    pub hosts: Option<&'a str>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<&'a str>,
     /// The moment.
@@ -108,6 +110,8 @@ pub struct Picture {
     pub source: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
+    /// What is in the distro's hosts file, if names are kept there.
+    pub hosts: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
 }
@@ -241,6 +245,7 @@ impl Picture {
             recheck,
             source: last.map(|last| last.source.to_string()),
             scan_error: inputs.observed.trouble.clone(),
+            hosts: inputs.hosts.map(str::to_owned),
             config_error: inputs.config_error.map(str::to_owned),
         }
     }

@@ -18,6 +18,7 @@ mod expose;
 mod failure;
 mod guide;
 mod loopback;
+mod names;
 mod policy;
 mod portproxy;
 mod rules;

@@ -6,6 +6,13 @@ use crate::bench::{SystemdDistro, World, require_program};
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/wslnetd.service");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/wslnetd-engines@.service");
+const HOSTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/wslnetd-hosts@.service");
+
+#[test]
+fn systemd_rates_the_helper_for_hosts_as_well_confined() {
+    // 0.7 of 10: root, but without capabilities.
+    rate(HOSTS, 8);
+}
 
 #[test]
 fn systemd_rates_the_unit_as_well_confined() {

@@ -191,6 +191,69 @@ fn a_killed_daemon_is_back_before_its_ports_close() {
     assert_ne!(distro.property("MainPID"), before);
 }
 
+#[test]
+fn names_are_in_the_distros_hosts_file_by_a_helper_and_the_daemon_itself_may_not_write_it() {
+    let world = World::new();
+    let (_companion, distro) = paired(&world);
+    let before = "127.0.0.1\tlocalhost\n127.0.1.1\tdistro\n10.0.0.9 nas.wsl";
+    distro.write("/etc/hosts", before);
+    distro.run(&["chmod", "0644", "/etc/hosts"]).ok();
+    let rule = "[[rule]]\nwhen = \"port=8000\"\nname = \"shop\"\n";
+    distro.write(
+        "/etc/wslnetd/config.toml",
+        &format!("{CONFIG}hosts = true\n{rule}"),
+    );
+    distro.start("web", &WEB);
+    distro.systemctl(&["start", "wslnetd.service"]).ok();
+    let says = |word: &str| {
+        eventually(SOON, || {
+            let status = distro.status()?;
+            let hosts = status["hosts"].as_str().unwrap_or_default();
+            check(hosts.contains(word), || status.to_string())
+        });
+    };
+    let file = || distro.run(&["cat", "/etc/hosts"]).ok();
+
+    says("systemctl enable --now wslnetd-hosts.socket");
+    assert_eq!(file(), before);
+
+    distro
+        .systemctl(&["enable", "--now", "wslnetd-hosts.socket"])
+        .ok();
+    eventually(SOON * 2, || {
+        let text = file();
+        let lines = [
+            "\n172.28.0.1 windows.wsl # wslnet\n",
+            "\n172.28.0.2 shop.wsl # wslnet\n",
+        ];
+        check(
+            text.starts_with(before) && lines.iter().all(|line| text.contains(line)),
+            || text.clone(),
+        )
+    });
+    says("shop.wsl 172.28.0.2, windows.wsl 172.28.0.1");
+    let found = distro.run(&["getent", "hosts", "windows.wsl"]).ok();
+    assert!(found.starts_with("172.28.0.1"), "{found}");
+    let mode = distro.run(&["stat", "--format=%U:%G %a", "/etc/hosts"]).ok();
+    assert_eq!(mode.trim(), "root:root 644");
+    // Nobody else can have the helper.
+    let ask = "import socket; socket.socket(socket.AF_UNIX).connect('/run/wslnetd-hosts.sock')";
+    let as_nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "/usr/bin/python3",
+        "-c",
+        ask,
+    ];
+    assert!(distro.run(&as_nobody).stderr.contains("PermissionError"));
+
+    distro.systemctl(&["stop", "wslnetd.service"]).ok();
+    assert_eq!(file(), before);
+    assert_eq!(distro.property("Result"), "success");
+}
+
 /// An engine in Python: serves a list of one container with a port at a path, as a user. Its socket is closed to all others.
 const ENGINE: &str = r#"
 import http.server, json, os, socketserver, sys

@@ -2,6 +2,8 @@
 
 mod portproxy;
 
+use nix::sys::signal::Signal;
+
 use crate::bench::{Distro, SOON, WINDOWS, Windows, check, eventually, listen_on, web};
 
 #[test]
@@ -72,4 +74,59 @@ fn a_port_that_a_windows_program_holds_is_a_conflict() {
             .is_some_and(|all| all.contains(&"192.168.50.1:8000".into()))
     });
     assert!(world.client.fetch(WINDOWS, 8000, "/").is_ok());
+}
+
+#[test]
+fn names_are_in_windows_own_hosts_file_and_leave_no_trace() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    let file = windows.hosts();
+    // Others wrote it before. A new file, because the prefix shares its files with the one it was copied from.
+    let others: &[u8] =
+        b"\xef\xbb\xbf# Copyright (c) somebody\r\n127.0.0.1 localhost\r\n10.0.0.9 nas.wsl\r\n\xff\r\nno end";
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, others).unwrap();
+    let mut distro = Distro::new(&world, "ubuntu");
+    let key = windows.cli(&["key"]);
+    windows.cli(&["trust", "ubuntu", &distro.key()]);
+    distro.cli(&["trust", &key]).ok();
+    let mut companion = windows.start();
+    distro.start_connected();
+    distro.reconfigure(
+        "[[rule]]\nwhen = \"port=8000\"\nname = \"shop\"\n[[rule]]\nwhen = \"port=8001\"\nname = \"nas\"\n",
+    );
+
+    let _shop = web(&distro.machine, 8000);
+    let _nas = web(&distro.machine, 8001);
+
+    distro.until(SOON * 2, 8000, |row| row["reason"] == "name shop.wsl");
+    distro.until(SOON * 2, 8001, |row| {
+        row["reason"].to_string().contains("no name nas.wsl")
+    });
+    let with = std::fs::read(&file).unwrap();
+    let line = format!("\r\n{WINDOWS} shop.wsl # wslnet\r\n# END wslnet\r\n");
+    assert!(
+        with.starts_with(others) && with.ends_with(line.as_bytes()),
+        "{}",
+        String::from_utf8_lossy(&with)
+    );
+    assert!(
+        windows
+            .cli(&["status"])
+            .contains(r"names: 1 in C:\windows\system32\drivers\etc\hosts")
+    );
+
+    // Ctrl-C, as Wine has it.
+    companion.signal(Signal::SIGINT);
+    companion.wait();
+    assert_eq!(std::fs::read(&file).unwrap(), others);
+
+    let companion = windows.start();
+    eventually(SOON * 2, || {
+        let seen = std::fs::read(&file).unwrap_or_default();
+        check(seen.len() > others.len(), || "no block".to_owned())
+    });
+    companion.kill();
+    windows.cli(&["purge"]);
+    assert_eq!(std::fs::read(&file).unwrap(), others);
 }

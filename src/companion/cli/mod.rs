@@ -17,6 +17,7 @@ use wslnet_link::PublicKey;
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
+use crate::names;
 use crate::paths::{Paths, PathsError};
 use crate::purge;
 use crate::run::{self, Ask};
@@ -45,16 +46,21 @@ struct Places {
     /// Where the running program can be reached
     #[arg(long, global = true, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// The hosts file that gets the names of forwards [default: Windows' own]
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    hosts: Option<PathBuf>,
 }
 
 impl Places {
     /// The standard places, which must be known only where one was not named.
     fn resolve(self) -> Result<Paths, PathsError> {
+        let hosts = self.hosts.or_else(Paths::standard_hosts);
         Ok(match (self.config, self.state_dir, self.run_dir) {
             (Some(config), Some(state_dir), Some(run_dir)) => Paths {
                 config,
                 state_dir,
                 run_dir,
+                hosts,
             },
             (config, state_dir, run_dir) => {
                 let standard = Paths::standard()?;
@@ -62,6 +68,7 @@ impl Places {
                     config: config.unwrap_or(standard.config),
                     state_dir: state_dir.unwrap_or(standard.state_dir),
                     run_dir: run_dir.unwrap_or(standard.run_dir),
+                    hosts,
                 }
             }
         })

@@ -24,6 +24,7 @@ pub(super) fn status(status: &StatusReport) -> String {
     line("addresses", join(&status.addresses));
     line("keys", format!("{} trusted", status.trusted));
     line("forwards", forwards(status));
+    line("names", status.names.clone());
     for distro in &status.distros {
         let link = if distro.connected {
             "connected"
@@ -175,6 +176,7 @@ mod tests {
                 udp,
                 moved,
                 inactive: 1,
+                names: String::new(),
                 config_error: None,
             };
             forwards(&status)

@@ -33,6 +33,8 @@ pub struct StatusReport {
     pub moved: usize,
     /// How many forwards are in another state.
     pub inactive: usize,
+    /// What is in the hosts file, or why nothing is.
+    pub names: String,
     /// Why a changed companion.toml or trusted.toml was not taken over.
     pub config_error: Option<String>,
 }

@@ -43,6 +43,7 @@ impl Work {
             active: count(|_| true),
             udp: count(|forward| forward.protocol == Protocol::Udp),
             moved: count(|forward| forward.port != forward.wanted),
+            names: self.parts.naming.summary(self.parts.config.names),
             inactive: forwards.len() - count(|_| true),
             config_error: self.config_error.clone().or_else(|| self.trust_error.clone()),
         }

@@ -19,6 +19,7 @@ use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::host::{self, Interface};
 use crate::ledger::{Ledger, SessionStatus, Terms};
+use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
@@ -47,6 +48,8 @@ pub struct Parts {
     pub connections: Connections,
     /// Where the key, the trusted keys and the journals are.
     pub state_dir: PathBuf,
+    /// The hosts file.
+    pub naming: Naming,
 }
 
 /// Why the loop ended.
@@ -120,6 +123,7 @@ impl Work {
                     }
                 }
                 _ = tick.tick() => self.tick().await,
+                () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
             let Parts {
@@ -132,6 +136,7 @@ impl Work {
                 break Ended::Moved;
             }
         };
+        self.parts.naming.withdraw();
         self.executor.close_all().await;
         (ended, self.parts)
     }
@@ -272,8 +277,15 @@ impl Work {
             .map(|session| session.distro.to_owned())
             .collect::<BTreeSet<_>>();
         self.told.retain(|distro, _| distros.contains(distro));
-        for distro in distros {
-            let forwards = plan::statuses(&self.desired, self.executor.actual(), &distro);
+        let states = |distro: String| {
+            let states = plan::statuses(&self.desired, self.executor.actual(), &distro);
+            (distro, states)
+        };
+        let mut states: States = distros.into_iter().map(states).collect();
+        self.parts
+            .naming
+            .name(&mut states, &self.ledger.claims(), self.parts.config.names);
+        for (distro, forwards) in states {
             let told = self.told.entry(distro).or_default();
             if told.forwards != forwards {
                 told.revision += 1;

@@ -79,6 +79,12 @@ pub fn listeners() -> io::Result<Vec<PortHolder>> {
     platform::listeners()
 }
 
+/// The name of this machine, in lower case and without a domain; `None` if the system does not tell it.
+pub fn own_name() -> Option<String> {
+    let name = platform::own_name()?.to_lowercase();
+    name.split('.').next().map(str::to_owned)
+}
+
 /// Lets this process have as many sockets open as the system grants. Linux starts programs with room for 1,024 files,
 /// fewer than the forwards of one distro may need; Windows has no such limit.
 pub fn allow_many_sockets() {
@@ -105,6 +111,11 @@ mod tests {
                 .iter()
                 .any(|a| a.address == Ipv4Addr::LOCALHOST && a.prefix_length == 8)
         );
+    }
+
+    #[test]
+    fn the_machine_has_a_name() {
+        assert!(own_name().is_some_and(|name| !name.is_empty()));
     }
 
     #[test]

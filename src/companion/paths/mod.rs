@@ -12,7 +12,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-/// The three places.
+/// The places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     /// `companion.toml`.
@@ -21,6 +21,8 @@ pub struct Paths {
     pub state_dir: PathBuf,
     /// The control endpoint of the running program.
     pub run_dir: PathBuf,
+    /// The hosts file; `None` where names are not kept.
+    pub hosts: Option<PathBuf>,
 }
 
 /// Windows does not say where the user's own folder is.
@@ -37,5 +39,10 @@ impl Paths {
     /// On Windows, when the environment does not name the folder. Whoever was told all three places need not ask.
     pub fn standard() -> Result<Self, PathsError> {
         platform::standard()
+    }
+
+    /// On Windows its hosts file. On Linux none: the development host's own file is not for tests to write.
+    pub fn standard_hosts() -> Option<PathBuf> {
+        platform::hosts()
     }
 }

@@ -1,5 +1,7 @@
 //! The development and test host.
 
+use std::path::PathBuf;
+
 use super::{Paths, PathsError};
 
 #[expect(
@@ -11,5 +13,10 @@ pub(super) fn standard() -> Result<Paths, PathsError> {
         config: "/etc/wslnet-companion/companion.toml".into(),
         state_dir: "/var/lib/wslnet-companion".into(),
         run_dir: "/run/wslnet-companion".into(),
+        hosts: hosts(),
     })
+}
+
+pub(super) fn hosts() -> Option<PathBuf> {
+    None
 }

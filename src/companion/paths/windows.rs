@@ -21,7 +21,18 @@ fn below(local: Option<OsString>, profile: Option<OsString>) -> Result<Paths, Pa
         config: home.join("companion.toml"),
         state_dir: home.clone(),
         run_dir: home,
+        hosts: hosts(),
     })
+}
+
+pub(super) fn hosts() -> Option<PathBuf> {
+    match wslnet_hosts::system_path() {
+        Ok(path) => Some(path),
+        Err(error) => {
+            tracing::warn!(%error, "Windows does not say where its hosts file is");
+            None
+        }
+    }
 }
 
 #[cfg(test)]

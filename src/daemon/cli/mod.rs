@@ -19,6 +19,7 @@ use wslnet_link::PublicKey;
 use crate::config::{self, ConfigFiles};
 use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
+use crate::hosts::helper;
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
 use crate::run::{self, Places};
@@ -113,6 +114,13 @@ enum Command {
     /// Tell the daemon of the containers of one engine; for wslnetd-engines.socket
     #[command(hide = true)]
     Containers,
+    /// Put names into /etc/hosts; for wslnetd-hosts.socket
+    #[command(hide = true)]
+    Hosts {
+        /// Take all that wslnetd put there out of it; for uninstallers
+        #[arg(long)]
+        remove: bool,
+    },
 }
 
 /// Runs the program with the process's own arguments.
@@ -213,6 +221,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             ))?)
         }
         Command::Containers => reader::run(),
+        Command::Hosts { remove } => helper::run(remove),
     }
 }
 

@@ -78,6 +78,9 @@ pub(super) fn status(status: &StatusReport) -> String {
     if let Some(trouble) = &status.unit_trouble {
         line("units", trouble.clone());
     }
+    if let Some(hosts) = &status.hosts {
+        line("hosts file", hosts.clone());
+    }
     if let Some(error) = &status.scan_error {
         line("scan", error.clone());
     }

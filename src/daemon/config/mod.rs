@@ -45,6 +45,8 @@ pub struct Config {
     pub companion: CompanionAddress,
     /// The name of the distro where WSL does not tell it.
     pub distro: Option<String>,
+    /// Whether names are kept in the distro's hosts file.
+    pub hosts: bool,
 }
 
 /// One selector of `opt-out`, and where it stands.
@@ -102,6 +104,7 @@ impl Default for Config {
                 port: wslnet_protocol::DEFAULT_PORT,
             },
             distro: None,
+            hosts: false,
         }
     }
 }
@@ -157,6 +160,7 @@ struct Part {
     mode_outside_wsl: Option<ModeOutsideWsl>,
     companion: Option<SocketAddr>,
     distro: Option<String>,
+    hosts: Option<bool>,
 }
 
 impl Part {
@@ -168,6 +172,7 @@ impl Part {
         config.mode_outside_wsl = self.mode_outside_wsl.unwrap_or(config.mode_outside_wsl);
         config.companion = self.companion.map_or(config.companion, CompanionAddress::Fixed);
         config.distro = self.distro.or(config.distro.take());
+        config.hosts = self.hosts.unwrap_or(config.hosts);
     }
 }
 
@@ -230,6 +235,7 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
         mode_outside_wsl: raw.network_mode,
         companion: raw.companion,
         distro: raw.distro,
+        hosts: raw.hosts,
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) network_mode: Option<ModeOutsideWsl>,
     pub(super) companion: Option<SocketAddr>,
     pub(super) distro: Option<String>,
+    pub(super) hosts: Option<bool>,
 }
 
 /// One `[[rule]]`.
@@ -66,6 +67,7 @@ impl Raw {
                 .map(Spanned::into_inner),
             companion: companion(table),
             distro: distro(table),
+            hosts: table.boolean("hosts").map(Spanned::into_inner),
             reach: table
                 .table("expose")
                 .and_then(|mut expose| expose.choice("reach", &REACH).map(Spanned::into_inner)),

@@ -109,6 +109,7 @@ impl World {
             distro_is_missing: self.distro_is_missing,
             own_pid: OWN_PID,
             companion: &self.companion,
+            hosts: None,
             config_error: None,
             now: self.now,
         })

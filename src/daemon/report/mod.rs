@@ -87,6 +87,8 @@ pub struct StatusReport {
     pub source: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
+    /// What is in the distro's hosts file, if names are kept there, or why it is not.
+    pub hosts: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
 }

@@ -163,6 +163,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         unit_trouble: picture.unit_trouble.clone(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
+        hosts: picture.hosts.clone(),
         config_error: picture.config_error.clone(),
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self as endpoint, Endpoint};
+use wslnet_hosts::{Keeper, Names};
 use wslnet_protocol::ForwardSet;
 
 use self::beginning::Beginning;
@@ -31,6 +32,7 @@ use crate::config::{self, Config, ConfigFiles};
 use crate::containers::{self, Containers, Demand};
 use crate::control::{self, ReloadRequest, Reloaded};
 use crate::damper::{Damper, Held};
+use crate::hosts;
 use crate::listeners::WakeUp;
 use crate::network::{NetworkView, Watcher};
 use crate::observe::{Observed, Observer};
@@ -123,6 +125,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         demand,
         containers,
         units,
+        hosts: hosts::keep(hosts::Places::default()),
         pushed: Pushed::default(),
         changes: Changes::default(),
         damper: Damper::default(),
@@ -173,6 +176,7 @@ struct Daemon {
     demand: watch::Sender<Demand>,
     containers: watch::Receiver<Containers>,
     units: units::Watch,
+    hosts: Keeper,
     pushed: Pushed,
     changes: Changes,
     damper: Damper,
@@ -224,6 +228,7 @@ impl Daemon {
                     }
                     self.manager.reloaded();
                 }
+                () = self.hosts.changed() => {}
                 () = until(self.held.next()) => {}
                 () = until(self.recheck) => {}
                 () = self.mode.changed() => {}
@@ -239,7 +244,8 @@ impl Daemon {
         }
         self.manager.stopping();
         tasks.stop.cancel();
-        if timeout(STOP_TIME, tasks.pusher).await.is_err() {
+        let (goodbye, ()) = tokio::join!(timeout(STOP_TIME, tasks.pusher), self.hosts.close(STOP_TIME));
+        if goodbye.is_err() {
             tracing::warn!("the goodbye took too long; the ports close when the lease ends");
         }
         Ok(())
@@ -288,6 +294,12 @@ impl Daemon {
         );
         self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));
+        let names = if self.config.hosts {
+            hosts::names(&new, &self.network.borrow())
+        } else {
+            Names::default()
+        };
+        self.hosts.want(names);
         picture.send_replace(new);
     }
 
@@ -321,6 +333,7 @@ impl Daemon {
     }
 
     fn picture(&self) -> Picture {
+        let hosts = self.config.hosts.then(|| hosts::summary(&self.hosts.told()));
         Picture::join(&Inputs {
             observed: &self.observed.borrow(),
             network: &self.network.borrow(),
@@ -336,6 +349,7 @@ impl Daemon {
                 && self.config.names_distro(),
             own_pid: self.own_pid,
             companion: &self.companion.borrow(),
+            hosts: hosts.as_deref(),
             config_error: self.config_error.as_deref(),
             now: Instant::now(),
         })

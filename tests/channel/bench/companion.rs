@@ -12,6 +12,7 @@ use wslnet_companion::config::WatchedConfig;
 use wslnet_companion::control_address::ControlAddress;
 use wslnet_companion::engine::{Engine, ForwardReport, Parts, StatusReport, Work};
 use wslnet_companion::host;
+use wslnet_companion::names::Naming;
 use wslnet_companion::trust::Trust;
 use wslnet_console::diagnose::ConfigFile;
 use wslnet_link::PublicKey;
@@ -103,6 +104,7 @@ impl Companion {
             trust: trust.clone(),
             connections: connections.clone(),
             state_dir: state.path().to_owned(),
+            naming: Naming::start(None, false),
         });
         let stop = CancellationToken::new();
         let api = api::serve(

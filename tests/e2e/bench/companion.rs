@@ -49,8 +49,18 @@ impl<'w> Companion<'w> {
 
     /// The same on another address.
     pub fn start_on(&mut self, address: &str) {
+        self.launch(address, &[]);
+    }
+
+    /// Starts it with a hosts file, as it has one on Windows.
+    pub fn start_with_hosts(&mut self, file: &str) {
+        self.launch(GATEWAY, &["--hosts", file]);
+    }
+
+    fn launch(&mut self, address: &str, more: &[&str]) {
         let listen = format!("{address}:{CONTROL_PORT}");
-        let line = self.place.line(&["run", "--listen", &listen]);
+        let line = [&["run", "--listen", &listen], more].concat();
+        let line = self.place.line(&line);
         let mut program = self.windows.spawn("companion", &line);
         let here = Client::new(self.windows.net.clone());
         eventually(SOON, || {

@@ -32,7 +32,7 @@ rm -f "$root/etc/resolv.conf"
 
 # Installed as the installer does it.
 install -D -m 0755 "$PROGRAM" "$root/usr/local/bin/wslnetd"
-for unit in wslnetd.service wslnetd-engines.socket wslnetd-engines@.service; do
+for unit in wslnetd.service wslnetd-engines.socket wslnetd-engines@.service wslnetd-hosts.socket wslnetd-hosts@.service; do
     install -D -m 0644 "$UNITS/$unit" "$units/$unit"
 done
 install -D -m 0644 "$UNITS/sysusers.d/wslnetd.conf" "$root/etc/sysusers.d/wslnetd.conf"

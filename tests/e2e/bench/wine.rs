@@ -111,6 +111,11 @@ impl<'w> Windows<'w> {
         String::from_utf8_lossy(&printed).trim().to_owned()
     }
 
+    /// The hosts file of this Windows, as Linux sees it.
+    pub fn hosts(&self) -> PathBuf {
+        self.prefix.join("drive_c/windows/system32/drivers/etc/hosts")
+    }
+
     /// Starts the companion and waits until it listens.
     pub fn start(&self) -> Program {
         let listen = format!("{GATEWAY}:{CONTROL_PORT}");

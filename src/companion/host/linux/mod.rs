@@ -4,6 +4,7 @@
 
 mod clock;
 mod interfaces;
+mod name;
 #[cfg(test)]
 mod namespace;
 mod netlink;
@@ -12,6 +13,7 @@ mod table;
 
 pub(super) use clock::time_awake;
 pub(super) use interfaces::interfaces;
+pub(super) use name::own_name;
 pub(super) use netlink::AddressHints;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod clock;
+mod name;
 mod notify;
 mod socket;
 mod table;
@@ -12,6 +13,7 @@ mod wine;
 
 pub(super) use adapters::interfaces;
 pub(super) use clock::time_awake;
+pub(super) use name::own_name;
 pub(super) use notify::AddressHints;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};
