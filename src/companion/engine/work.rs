@@ -16,7 +16,7 @@ use crate::api::Connections;
 use crate::apply::{ConnectionGate, Relays};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
-use crate::host::{self, Interface};
+use crate::host::{self, Interface, SleepWatch};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
@@ -64,6 +64,7 @@ pub struct Work {
     pub(super) gate: Arc<ConnectionGate>,
     pub(super) relays: Relays,
     pub(super) interfaces: Vec<Interface>,
+    pub(super) sleep: SleepWatch,
     pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
@@ -89,6 +90,7 @@ impl Work {
             gate,
             commands,
             interfaces: Vec::new(),
+            sleep: SleepWatch::new(),
             places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
@@ -215,7 +217,8 @@ impl Work {
         if reconfigured {
             self.relays.cut_all_draining();
         }
-        let retry = self.relays.actual().has_failures();
+        let woken = self.look_after_sleep();
+        let retry = self.relays.actual().has_failures() || woken;
         if !expired.is_empty() || untrusted || reconfigured || retry {
             self.reconcile(retry).await;
         }

@@ -3,6 +3,7 @@
 //! The companion serves on Windows; this side carries development and tests, with the same behaviour.
 
 mod clock;
+mod facts;
 mod interfaces;
 #[cfg(test)]
 mod namespace;
@@ -10,7 +11,8 @@ mod netlink;
 mod socket;
 mod table;
 
-pub(super) use clock::time_awake;
+pub(super) use clock::{time_awake, time_running};
+pub(super) use facts::{portproxy_entries, print_excluded_ranges, services_of};
 pub(super) use interfaces::interfaces;
 pub(super) use netlink::AddressHints;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};

@@ -96,7 +96,7 @@ async fn dials_that_hang_keep_nobody_waiting() {
 struct Only(SocketAddr);
 
 impl Gate for Only {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 
@@ -133,7 +133,7 @@ async fn what_the_gate_does_not_permit_is_not_dialled() {
 struct ComesFrom(IpAddr);
 
 impl Gate for ComesFrom {
-    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         if client.ip() == self.0 {
             Ok(())
         } else {
