@@ -16,6 +16,7 @@ mod defaults;
 mod distros;
 mod expose;
 mod failure;
+mod localhost;
 mod loopback;
 mod policy;
 mod rules;

@@ -198,7 +198,10 @@ fn tally(picture: &Picture) -> Tally {
 /// The line that `systemctl status` shows.
 pub fn status_line(picture: &Picture) -> String {
     let report = status(picture);
-    let windows = match report.windows.as_slice() {
+    // Windows' own loopback says nothing new where there are others.
+    let (loopback, networks): (Vec<IpAddr>, Vec<IpAddr>) =
+        report.windows.iter().partition(|address| address.is_loopback());
+    let windows = match if networks.is_empty() { loopback } else { networks }.as_slice() {
         [] => String::new(),
         addresses => {
             let addresses = addresses
