@@ -201,8 +201,8 @@ fn local_programs_have_one_door_and_nobody_else_has_it() {
     rig.client.until_open(SOON, WINDOWS, 8000);
     let ask = |from: &str, at: &str| {
         let script = format!(
-            "import socket\ns = socket.socket(); s.bind(('{from}', 0)); s.settimeout(10); s.connect(('{at}', 8000))\n\
-             try: print(s.recv(100).decode())\n\
+            "import socket\ns = socket.socket(); s.bind(('{from}', 0)); s.settimeout(10)\n\
+             try: s.connect(('{at}', 8000)); print(s.recv(100).decode())\n\
              except ConnectionResetError: print('reset')\n"
         );
         let ran = world.windows.run(&[PYTHON, "-c", &script]);

@@ -44,12 +44,14 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
             listen: vec![],
         };
     };
-    let listen: Vec<_> = applied
+    let mut listen: Vec<_> = applied
         .listening
         .iter()
         .filter(|address| relay.wants(address))
         .copied()
         .collect();
+    // What others can reach comes first.
+    listen.sort_by_key(|address| address.ip().is_loopback());
     let failures: Vec<(&SocketAddr, &Failure)> = applied
         .failed
         .iter()

@@ -139,6 +139,9 @@ pub fn status(picture: &Picture) -> StatusReport {
     let windows = windows
         .map(std::net::SocketAddr::ip)
         .collect::<BTreeSet<IpAddr>>();
+    // What others can reach comes first.
+    let mut windows = windows.into_iter().collect::<Vec<IpAddr>>();
+    windows.sort_by_key(IpAddr::is_loopback);
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         distro_name: picture.distro.clone(),
@@ -157,7 +160,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         withheld: listeners - exposed,
         foreign: picture.entries.len() - listeners,
         active: active.count(),
-        windows: windows.into_iter().collect(),
+        windows,
         container_troubles: picture.container_troubles.iter().cloned().collect(),
         source: picture.source.clone(),
         scan_error: picture.scan_error.clone(),
@@ -199,9 +202,13 @@ fn tally(picture: &Picture) -> Tally {
 pub fn status_line(picture: &Picture) -> String {
     let report = status(picture);
     // Windows' own loopback says nothing new where there are others.
-    let (loopback, networks): (Vec<IpAddr>, Vec<IpAddr>) =
-        report.windows.iter().partition(|address| address.is_loopback());
-    let windows = match if networks.is_empty() { loopback } else { networks }.as_slice() {
+    let networks = report.windows.partition_point(|address| !address.is_loopback());
+    let shown = if networks == 0 {
+        report.windows.len()
+    } else {
+        networks
+    };
+    let windows = match &report.windows[..shown] {
         [] => String::new(),
         addresses => {
             let addresses = addresses

@@ -16,7 +16,7 @@ fn a_gap_is_filled_beside_the_networks_and_left_when_wsl_takes_over() {
     bench.expect("a", 1, ForwardState::Active, "");
     assert_eq!(
         bench.status("a", 1).listen,
-        listens(&[GAP, "192.168.1.20:8000", "[2001:db8::20]:8000"])
+        listens(&["192.168.1.20:8000", "[2001:db8::20]:8000", GAP])
     );
 
     bench.put("a", &[forward(1, 8000)], &[]);
