@@ -140,7 +140,7 @@ pub enum Action {
         connections: Connections,
     },
     /// Stop listening at one address, or forget that it failed. Connections that came in there are reset: the address
-    /// has left the machine, or policy left it out.
+    /// has left the machine, policy left it out, or WSL wants it.
     Unlisten {
         /// Which relay.
         key: Key,

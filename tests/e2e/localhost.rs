@@ -141,12 +141,21 @@ fn connections_on_loopback_end_with_their_listener() {
     let _nc = guest(
         &rig.distro.machine,
         "nc",
-        "s = listener(8000, '::', only_v6=0)\na, _ = s.accept(); b, _ = s.accept(); s.close()\n\
+        "s = listener(8000, '::', only_v6=0)\n\
+         a, _ = s.accept(); a.sendall(b'hello'); b, _ = s.accept(); s.close(); b.sendall(b'hello')\n\
          signal.pause()\n",
     );
-    rig.distro.until_state(8000, "active");
-    let mut local = windows.connect(LOCALHOST, 8000).unwrap();
-    let mut remote = rig.client.connect(WINDOWS, 8000).unwrap();
+    rig.distro.until(SOON, 8000, |row| {
+        row["windows"].to_string().contains("127.0.0.1:8000")
+    });
+    let greeted = |client: &Client, address: &str| {
+        let mut stream = client.connect(address, 8000).unwrap();
+        // Whoever connects next must come second.
+        stream.read_exact(&mut [0; 5]).unwrap();
+        stream
+    };
+    let mut local = greeted(&windows, LOCALHOST);
+    let mut remote = greeted(rig.client, WINDOWS);
     remote.set_read_timeout(Some(A_SECOND)).unwrap();
 
     windows.until_closed(SOON, LOCALHOST, 8000);
