@@ -115,7 +115,7 @@ fn wsl_finds_the_port_free_when_its_turn_comes() {
     // On Windows a living connection would keep the port from everybody.
     assert!(
         stream
-            .read(&mut [0])
+            .read_exact(&mut [0])
             .is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
     );
     let wsl = wsl(&world);
@@ -160,9 +160,9 @@ fn connections_on_loopback_end_with_their_listener() {
 
     windows.until_closed(SOON, LOCALHOST, 8000);
 
-    let ended = local.read(&mut [0]).unwrap_err();
+    let ended = local.read_exact(&mut [0]).unwrap_err();
     assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionReset);
-    let lives = remote.read(&mut [0]).unwrap_err();
+    let lives = remote.read_exact(&mut [0]).unwrap_err();
     assert_eq!(
         lives.kind(),
         std::io::ErrorKind::WouldBlock,

@@ -7,10 +7,10 @@
 //! on 0.0.0.0 or 127.0.0.1, with `SO_REUSEADDR`, and [`BindRound::bind_loopback_gap`] is the one door to what it leaves free. Which
 //! of two comes first matters:
 //! - *WSL first.* Our exclusive bind beside it fails (10048), and we let it be. A wildcard is seen in the table of sockets.
-//! - *We first.* WSL's bind fails (10013), silently and for good, and nothing here would notice. So nobody may come by this door
-//!   who was not told by the distro that WSL will not come, and who does not leave when the distro says otherwise: it sees
-//!   every listener of the VM within a tenth of a second, and WSL looks once a second. Connections do not outlive such a listener: while
-//!   one that an exclusive socket accepted lives, all binds to its port fail.
+//! - *We first.* WSL's bind fails (10013), silently and for good, and nothing here would notice. So this door is only for forwards of
+//!   which the distro says that WSL will not come, and they leave as soon as it says otherwise: it sees every listener of the VM within
+//!   a tenth of a second, and WSL looks once a second. Their connections end with the listener: while one lives that an exclusive
+//!   socket accepted, all binds to its port fail.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
