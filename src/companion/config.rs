@@ -4,7 +4,7 @@
 //! ```toml
 //! reach = "lan"                                       # the ceiling: "lan" or "host"
 //! ports = ["1024-65535"]                              # the ports, TCP and UDP, that forwards may take; default: all
-//! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there; `*` stands for any text
+//! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there, "Loopback*" included; `*` stands for any text
 //! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
 //! names = false                                       # no names in the hosts file; default: where there is the right to

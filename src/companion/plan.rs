@@ -9,6 +9,10 @@
 //! policy refuses holds nothing, so it cannot keep others out. A forward that would take another port than it wants (`auto`)
 //! looks for one before that: see [`assign`].
 //!
+//! **Windows' own 127.0.0.1** is WSL's, which forwards it to what listens on 0.0.0.0 or 127.0.0.1 in the VM. Where the distro says
+//! that WSL leaves it free (`loopback_gap`), a relay listens there too, whatever its reach; see `host/bind.rs` for what
+//! happens when two want it.
+//!
 //! **What becomes of connections** when a relay closes. They go on (`Drain`) if the listener merely went away: `nc -l`
 //! closes its listener and goes on talking. They are reset (`Cut`) if the listener lives but must no longer be reached
 //! that way (revoked, refused now, or owned by another distro now), or if its distro is gone.
@@ -22,9 +26,9 @@ mod statuses;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, ForwardState};
+use wslnet_protocol::{ForwardId, ForwardState, Reach};
 use wslnet_relay::Connections;
 
 pub use self::actions::actions;
@@ -66,8 +70,14 @@ pub struct Relay {
     pub id: ForwardId,
     /// What to dial.
     pub target: SocketAddr,
-    /// Where to listen; empty while no network interface is fit for it.
+    /// How far it goes.
+    pub reach: Reach,
+    /// Where to listen on networks; empty for reach `host`, and while no network interface is fit for it.
     pub listen: BTreeSet<SocketAddr>,
+    /// Whether to listen at [`loopback_gap`] too.
+    pub fills_gap: bool,
+    /// What its state has to say besides; usually empty.
+    pub note: String,
     /// The place that was found for it, if it would take another port than it wants.
     pub place: Option<Place>,
 }
@@ -143,7 +153,7 @@ pub enum Action {
         connections: Connections,
     },
     /// Stop listening at one address, or forget that it failed. Connections that came in there are reset: the address
-    /// has left the machine, or policy left it out.
+    /// has left the machine, policy left it out, or WSL wants it.
     Unlisten {
         /// Which relay.
         key: Key,
@@ -175,13 +185,23 @@ pub enum Action {
         /// What to dial.
         target: SocketAddr,
     },
-    /// Listen at one more address.
+    /// Listen at one more address of a network.
     Listen {
         /// Which relay.
         key: Key,
         /// Where.
         address: SocketAddr,
     },
+    /// Listen at [`loopback_gap`] too.
+    FillGap {
+        /// Which relay.
+        key: Key,
+    },
+}
+
+/// Where a relay listens for the programs of Windows itself, at this port.
+pub fn loopback_gap(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 impl Outcome {
@@ -205,6 +225,11 @@ impl Relay {
     /// Whether the open relay is this one, wherever it listens and whatever it dials.
     fn is(&self, applied: &Applied) -> bool {
         self.id == applied.id && self.distro == applied.distro
+    }
+
+    /// Whether it is to listen there.
+    fn wants(&self, address: &SocketAddr) -> bool {
+        self.listen.contains(address) || (self.fills_gap && *address == loopback_gap(address.port()))
     }
 
     /// Whether the open relay can go on as this one, wherever it listens and whatever it dials. It can for another

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
-use wslnet_console::output::{self, print_to_stderr};
+use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::Protocol;
 
 use crate::api::{self, Connections};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
 use crate::engine::{Ended, Engine, Parts, Work};
-use crate::host::{self, BindError};
+use crate::host::{self, BindError, Obstacles};
 use crate::names::Naming;
 use crate::paths::Paths;
 use crate::purge;
@@ -156,6 +156,7 @@ async fn control_port(
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<TcpListener>> {
     let mut said = String::new();
+    let obstacles = Obstacles::default();
     while !stop.is_cancelled() {
         let interfaces = host::interfaces().unwrap_or_default();
         let reason = match place.of(config, &interfaces) {
@@ -172,15 +173,8 @@ async fn control_port(
                     bail!("cannot listen on {address}: {error}; the control port never listens on a wildcard")
                 }
                 Err(error) => {
-                    let owner = host::owner_of(Protocol::Tcp, address, Some(std::process::id()));
-                    let owner = owner
-                        .and_then(|owner| owner.image)
-                        .map(|image| format!(" (held by {image})"));
-                    let owner = owner.unwrap_or_default();
-                    format!(
-                        "cannot listen on {address}{owner}: {}; trying again",
-                        output::chain(&error)
-                    )
+                    let obstacle = obstacles.look(Protocol::Tcp, address, &error, host::awake());
+                    format!("cannot listen: {}; trying again", obstacle.reason)
                 }
             },
         };

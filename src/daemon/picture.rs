@@ -516,6 +516,7 @@ fn forward(entry: &Entry, wanted: &Wanted) -> Forward {
         bind: wanted.bind,
         listen_port: wanted.listen_port,
         auto: wanted.auto,
+        loopback_gap: wanted.loopback_gap,
         reach: wanted.reach,
         name: wanted.name.clone(),
         labels: Vec::new(),

@@ -122,6 +122,11 @@ pub struct Forward {
     /// sets ask for this wanted port. Which one it became is in [`ForwardStatus::listen`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto: bool,
+    /// Whether WSL's own localhost forwarding leaves Windows' 127.0.0.1 free at the wanted port: it takes there what listens on
+    /// 0.0.0.0 or 127.0.0.1 inside the VM, over TCP, and nothing else. Then the companion may listen there; else it must not, as
+    /// WSL tries once and never again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loopback_gap: bool,
     /// How far it should go. Windows may narrow it, never widen it.
     pub reach: Reach,
     /// A name under which people find it; see [`name::check`].
@@ -377,7 +382,7 @@ mod tests {
     #[test]
     fn a_forward_looks_the_same_on_every_wire() {
         let plain = r#"{"id":"0000000000000001","protocol":"tcp","port":8000,"bind":"wildcard","listen_port":8000,"reach":"lan"}"#;
-        let full = r#"{"id":"00000000000002a7","protocol":"udp","port":53,"bind":"address","listen_port":5300,"auto":true,"reach":"host","name":"dns","labels":["process=dnsmasq"]}"#;
+        let full = r#"{"id":"00000000000002a7","protocol":"udp","port":53,"bind":"address","listen_port":5300,"auto":true,"loopback_gap":true,"reach":"host","name":"dns","labels":["process=dnsmasq"]}"#;
         let of_plain = Forward {
             labels: vec![],
             ..forward(1, 8000)
@@ -389,6 +394,7 @@ mod tests {
             bind: Bind::Address,
             listen_port: 5300,
             auto: true,
+            loopback_gap: true,
             reach: Reach::Host,
             name: Some("dns".into()),
             labels: vec!["process=dnsmasq".into()],
@@ -428,6 +434,7 @@ mod tests {
             bind: Bind::Wildcard,
             listen_port: port,
             auto: false,
+            loopback_gap: false,
             reach: Reach::Lan,
             name: None,
             labels: vec!["process=node".into()],

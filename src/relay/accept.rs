@@ -37,7 +37,7 @@ async fn accept_all(
 ) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => forward.admit(client, peer, entrance),
+            Ok((client, peer)) => forward.admit(client, peer, address, entrance),
             Err(error) if concerns_one_client(&error) => {
                 tracing::debug!(%address, %error, "a client left before it was accepted");
             }

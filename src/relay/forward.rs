@@ -139,7 +139,13 @@ impl Forward {
     }
 
     /// Takes on one client or resets it. Never waits: the connection runs on a task of its own.
-    pub(crate) fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr, entrance: &Entrance) {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        client: TcpStream,
+        peer: SocketAddr,
+        listener: SocketAddr,
+        entrance: &Entrance,
+    ) {
         if let Err(error) = options::prepare(&SockRef::from(&client)) {
             tracing::debug!(%peer, %error, "a client's socket took no options");
         }
@@ -151,7 +157,7 @@ impl Forward {
             tracing::debug!(%peer, target = %self.target(), "a forward leads back to itself; client reset");
             return;
         }
-        if let Err(reason) = self.gate.admits(canonical(peer)) {
+        if let Err(reason) = self.gate.admits(canonical(peer), listener) {
             self.tally.refused_clients.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, target = %self.target(), reason, "a client may not come in; reset");
             return;

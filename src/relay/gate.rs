@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 /// are asked for every datagram, whichever way it goes; where the answer is no, the flow is over. Both return quickly
 /// and without blocking, as they run on the tasks that accept clients and carry connections.
 pub trait Gate: Send + Sync + Debug {
-    /// Whether the client at this address may come in; asked before anything is dialled for it. An IPv4 client of a
-    /// dual-stack listener is named by its IPv4 address.
+    /// Whether the client at this address may come in by the listener at that one; asked before anything is dialled for it. An
+    /// IPv4 client of a dual-stack listener is named by its IPv4 address.
     ///
     /// # Errors
     /// The reason why the client is reset or its datagram dropped, as a log line shows it.
-    fn admits(&self, client: SocketAddr) -> Result<(), String>;
+    fn admits(&self, client: SocketAddr, listener: SocketAddr) -> Result<(), String>;
 
     /// Whether the target may be dialled; asked before every attempt.
     ///

@@ -17,6 +17,7 @@ mod distros;
 mod expose;
 mod failure;
 mod guide;
+mod localhost;
 mod loopback;
 mod names;
 mod policy;

@@ -4,7 +4,9 @@ mod portproxy;
 
 use nix::sys::signal::Signal;
 
-use crate::bench::{Distro, SOON, WINDOWS, Windows, check, eventually, listen_on, web};
+use crate::bench::{
+    A_SECOND, Client, Distro, SOON, WINDOWS, Windows, check, eventually, guest, listen_on, stays, web,
+};
 
 #[test]
 fn the_windows_program_does_the_main_job() {
@@ -129,4 +131,44 @@ fn names_are_in_windows_own_hosts_file_and_leave_no_trace() {
     companion.kill();
     windows.cli(&["purge"]);
     assert_eq!(std::fs::read(&file).unwrap(), others);
+}
+
+#[test]
+fn windows_own_loopback_is_filled_where_wsl_leaves_it_free() {
+    const LOCALHOST: &str = "127.0.0.1";
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    let mut distro = Distro::new(&world, "ubuntu");
+    let key = windows.cli(&["key"]);
+    windows.cli(&["trust", "ubuntu", &distro.key()]);
+    distro.cli(&["trust", &key]).ok();
+    let _companion = windows.start();
+    distro.start_connected();
+    let here = Client::new(world.windows.net.clone());
+    // In the place of wslrelay.exe, and first.
+    let wsl = listen_on(&world.windows, LOCALHOST, 8001);
+    here.until_open(SOON, LOCALHOST, 8001);
+
+    let _v4 = web(&distro.machine, 8000);
+    let _dual = guest(
+        &distro.machine,
+        "dual",
+        "serve(listener(8001, '::', only_v6=0), b'from the VM')",
+    );
+    for port in [8000, 8001] {
+        world.client.until_open(SOON, WINDOWS, port);
+    }
+
+    stays(A_SECOND, || {
+        let open = here.open_among(LOCALHOST, &[8000]);
+        check(open.is_empty(), || "8000 is WSL's".to_owned())?;
+        let answer = here.ask(LOCALHOST, 8001, "");
+        let is_ours = answer.as_ref().is_ok_and(|answer| answer == "from the VM");
+        check(!is_ours, || "8001 was taken away".to_owned())
+    });
+    wsl.kill();
+    eventually(SOON, || match here.ask(LOCALHOST, 8001, "") {
+        Ok(answer) if answer == "from the VM" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 }

@@ -7,6 +7,7 @@ use wslnet_protocol::Protocol;
 use wslnet_relay::{Budget, Connections, Counters, Gate, ListenError, UdpForwarder};
 
 use crate::host::{BindError, BindRound};
+use crate::plan;
 
 /// The relay of one forward.
 #[derive(Debug)]
@@ -15,6 +16,25 @@ pub(super) enum Forwarder {
     Tcp(wslnet_relay::Forwarder),
     /// Over UDP, where a client's flow stands for its connection.
     Udp(UdpForwarder),
+}
+
+/// Where clients come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Door {
+    /// At an address of Windows on a network.
+    Network(SocketAddr),
+    /// At this port of Windows' own 127.0.0.1, which WSL leaves free.
+    LoopbackGap(u16),
+}
+
+impl Door {
+    /// The address.
+    pub(super) fn address(self) -> SocketAddr {
+        match self {
+            Self::Network(address) => address,
+            Self::LoopbackGap(port) => plan::loopback_gap(port),
+        }
+    }
 }
 
 /// Why a forward does not listen at an address.
@@ -41,15 +61,21 @@ impl Forwarder {
     }
 
     /// Opens the port at this address and serves whoever comes in.
-    pub(super) fn listen(&mut self, address: SocketAddr, binds: &mut BindRound) -> Result<(), NotListening> {
+    pub(super) fn listen(&mut self, door: Door, binds: &mut BindRound) -> Result<(), NotListening> {
         let listens = match self {
             Self::Tcp(forwarder) => {
-                let listener = binds.bind_exclusive(address).map_err(NotListening::Bind)?;
-                forwarder.listen(listener)
+                let listener = match door {
+                    Door::Network(address) => binds.bind_exclusive(address),
+                    Door::LoopbackGap(port) => binds.bind_loopback_gap(port),
+                };
+                forwarder.listen(listener.map_err(NotListening::Bind)?)
             }
             Self::Udp(forwarder) => {
-                let socket = binds.bind_exclusive_udp(address).map_err(NotListening::Bind)?;
-                forwarder.listen(socket)
+                let socket = match door {
+                    Door::Network(address) => binds.bind_exclusive_udp(address),
+                    Door::LoopbackGap(port) => binds.bind_loopback_gap_udp(port),
+                };
+                forwarder.listen(socket.map_err(NotListening::Bind)?)
             }
         };
         listens.map(drop).map_err(NotListening::Relay)

@@ -51,8 +51,8 @@ impl Gate for ConnectionGate {
         target::permitted(target.ip(), &self.read().interfaces, self.control)
     }
 
-    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, client: SocketAddr, listener: SocketAddr) -> Result<(), String> {
         let seen = self.read();
-        client::admitted(client.ip(), &seen.interfaces, seen.clients)
+        client::admitted(client.ip(), listener.ip(), &seen.interfaces, seen.clients)
     }
 }

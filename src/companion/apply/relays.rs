@@ -9,16 +9,16 @@ use wslnet_console::output::chain;
 use wslnet_protocol::{ForwardId, Protocol};
 use wslnet_relay::{Budget, Connections, Counters, Gate, Limits};
 
-use super::forwarder::{Forwarder, NotListening};
-use crate::host::{self, Awake, BindError, BindRound, PortHolder};
+use super::forwarder::{Door, Forwarder, NotListening};
+use crate::host::{self, Awake, BindError, BindRound, Obstacle, Obstacles};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual, Applied, Failure};
 
-/// How many owners of ports are looked up in one round; each costs a walk through the process table.
+/// How many reasons are looked for in one round; each costs a walk through the process table.
 const LOOKUPS: usize = 2;
 /// How many changes of one round the log names.
 const TOLD: usize = 30;
-/// How long an owner that was found counts.
+/// How long a reason that was found counts.
 const OWNER_TIME: Duration = Duration::from_secs(5);
 
 /// All forwards that this program relays.
@@ -29,7 +29,14 @@ pub struct Relays {
     forwarders: BTreeMap<Key, Forwarder>,
     actual: Actual,
     draining: Vec<Draining>,
-    /// When the owner of an address was last looked up.
+    search: Search,
+}
+
+/// The search for whatever keeps ports from being opened.
+#[derive(Debug, Default)]
+struct Search {
+    obstacles: Obstacles,
+    /// When the reason for an address was last found.
     asked: BTreeMap<(Protocol, SocketAddr), Awake>,
 }
 
@@ -68,7 +75,7 @@ impl Relays {
             forwarders: BTreeMap::new(),
             actual: Actual::default(),
             draining: Vec::new(),
-            asked: BTreeMap::new(),
+            search: Search::default(),
         }
     }
 
@@ -102,7 +109,8 @@ impl Relays {
                 Action::Adopt { key, id } => self.adopt(key, id),
                 Action::Retarget { key, target } => self.retarget(key, target),
                 Action::Unlisten { key, address } => self.unlisten(key, address).await,
-                Action::Listen { key, address } => self.listen(key, address, &mut round),
+                Action::Listen { key, address } => self.listen(key, Door::Network(address), &mut round),
+                Action::FillGap { key } => self.listen(key, Door::LoopbackGap(key.port), &mut round),
             }
         }
         if let Some(more) = round.told.checked_sub(TOLD).filter(|more| *more > 0) {
@@ -156,7 +164,13 @@ impl Relays {
             Connections::Cut => forwarder.close(Connections::Cut).await,
             Connections::Drain => {
                 for address in forwarder.listening() {
-                    forwarder.unlisten(address, Connections::Drain).await;
+                    // They would keep WSL from the port, if it wants it next.
+                    let connections = if address.ip().is_loopback() {
+                        Connections::Cut
+                    } else {
+                        Connections::Drain
+                    };
+                    forwarder.unlisten(address, connections).await;
                 }
                 self.draining.push(Draining {
                     distro: applied.distro,
@@ -207,13 +221,14 @@ impl Relays {
         }
     }
 
-    fn listen(&mut self, key: Key, address: SocketAddr, round: &mut Round) {
+    fn listen(&mut self, key: Key, door: Door, round: &mut Round) {
         let (Some(forwarder), Some(applied)) =
             (self.forwarders.get_mut(&key), self.actual.relays.get_mut(&key))
         else {
             return;
         };
-        match forwarder.listen(address, &mut round.binds) {
+        let address = door.address();
+        match forwarder.listen(door, &mut round.binds) {
             Ok(()) => {
                 round.tell(|| {
                     tracing::info!(
@@ -226,7 +241,12 @@ impl Relays {
             }
             Err(NotListening::Bind(error)) => {
                 let before = applied.failed.remove(&address);
-                let failure = explain((key.protocol, address), &error, before, &mut self.asked, round);
+                let place = (key.protocol, address);
+                let failure = explain(place, &error, before, &mut self.search, round);
+                let failure = match door {
+                    Door::Network(_) => failure,
+                    Door::LoopbackGap(_) => left_alone(failure, address, applied.target),
+                };
                 applied.failed.insert(address, failure);
             }
             Err(NotListening::Relay(error)) => {
@@ -241,47 +261,38 @@ impl Relays {
     }
 }
 
-/// Says why an address could not be opened. The search for the owner is costly, so what was found counts for a while, and
-/// a round finds a few only: the next round, a moment later, finds the next ones.
+/// Says why an address could not be opened. The search for the reason is costly, so what was found counts for a while, and
+/// a round looks for a few only: the next round, a moment later, looks for the next ones.
 fn explain(
     place: (Protocol, SocketAddr),
     error: &BindError,
     before: Option<Failure>,
-    asked: &mut BTreeMap<(Protocol, SocketAddr), Awake>,
+    search: &mut Search,
     round: &mut Round,
 ) -> Failure {
-    let is_conflict = match error {
-        BindError::InUse | BindError::Refused => true,
-        BindError::AddressGone | BindError::NotConcrete(_) | BindError::Other(_) => false,
-    };
-    let known = asked
+    let known = search
+        .asked
         .get(&place)
         .is_some_and(|asked| round.now.saturating_since(*asked) < OWNER_TIME);
-    let counts = |before: &Failure| is_conflict && before.conflict.is_some() && (known || round.lookups == 0);
+    let counts =
+        |before: &Failure| error.is_conflict() && before.conflict.is_some() && (known || round.lookups == 0);
     if let Some(before) = before.filter(counts) {
         return before;
     }
     let (protocol, address) = place;
-    let mut owner = None;
-    if is_conflict && round.lookups > 0 {
+    let obstacle = if error.is_conflict() && round.lookups > 0 {
         round.lookups -= 1;
-        asked.retain(|_, asked| round.now.saturating_since(*asked) < OWNER_TIME);
-        asked.insert(place, round.now);
-        owner = host::owner_of(protocol, address, Some(std::process::id()));
-    }
-    let holder = owner.as_ref().map(describe);
-    let reason = match &holder {
-        Some(holder) => format!("{address} is held by {holder}; {}", chain(error)),
-        None => format!("{address}: {}", chain(error)),
+        search.obstacles.look(protocol, address, error, round.now)
+    } else {
+        Obstacle::unexplored(address, error)
     };
-    let conflict = is_conflict.then(|| match (holder, error) {
-        (Some(holder), _) => format!("taken by {holder}"),
-        (None, BindError::Refused) => "refused by the system".to_owned(),
-        (
-            None,
-            BindError::InUse | BindError::AddressGone | BindError::NotConcrete(_) | BindError::Other(_),
-        ) => "taken by another program".to_owned(),
-    });
+    search
+        .asked
+        .retain(|_, asked| round.now.saturating_since(*asked) < OWNER_TIME);
+    if obstacle.is_final && error.is_conflict() {
+        search.asked.insert(place, round.now);
+    }
+    let Obstacle { reason, conflict, .. } = obstacle;
     tracing::debug!(%protocol, %address, reason, "could not be opened");
     Failure {
         reason,
@@ -290,11 +301,16 @@ fn explain(
     }
 }
 
-/// Whose port it is, for people.
-pub(super) fn describe(owner: &PortHolder) -> String {
-    match (&owner.image, owner.pid) {
-        (Some(image), Some(pid)) => format!("{image} (pid {pid})"),
-        (None, Some(pid)) => format!("a program with pid {pid}"),
-        (_, None) => "another program".to_owned(),
+/// The same about Windows' own 127.0.0.1, from which nobody is asked to go: it is an addition.
+fn left_alone(failure: Failure, address: SocketAddr, target: SocketAddr) -> Failure {
+    let Some(conflict) = failure.conflict else {
+        return failure;
+    };
+    Failure {
+        reason: format!(
+            "{address} of Windows itself was {conflict}; Windows reaches the service at {target} all the same"
+        ),
+        conflict: Some(conflict),
+        stuck: None,
     }
 }

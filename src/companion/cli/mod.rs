@@ -17,7 +17,6 @@ use wslnet_link::PublicKey;
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
-use crate::names;
 use crate::paths::{Paths, PathsError};
 use crate::purge;
 use crate::run::{self, Ask};

@@ -22,6 +22,21 @@ impl Work {
         }
     }
 
+    /// Whether the machine has slept, and woken up just now. Then the addresses are read at once. A laptop may
+    /// wake up in another network, and connections that came in by an address that is gone end with it. Leases go on where they
+    /// stood: their clock has slept, too.
+    pub(super) fn look_after_sleep(&mut self) -> bool {
+        let Some(slept) = self.sleep.slept() else {
+            return false;
+        };
+        tracing::info!(
+            ?slept,
+            "the machine has slept: addresses and ports are looked at again"
+        );
+        self.look_around();
+        true
+    }
+
     /// Reads the trusted keys again; says whether a distro lost its trust.
     pub(super) fn look_at_trust(&mut self) -> bool {
         match self.parts.trust.refresh() {

@@ -17,7 +17,7 @@ use crate::api::Connections;
 use crate::apply::{ConnectionGate, Executor};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
-use crate::host::{self, Interface};
+use crate::host::{self, Interface, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
@@ -70,6 +70,7 @@ pub struct Work {
     pub(super) gate: Arc<ConnectionGate>,
     pub(super) executor: Executor,
     pub(super) interfaces: Vec<Interface>,
+    pub(super) sleep: SleepWatch,
     pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
@@ -95,6 +96,7 @@ impl Work {
             gate,
             commands,
             interfaces: Vec::new(),
+            sleep: SleepWatch::new(),
             places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
@@ -224,7 +226,8 @@ impl Work {
             self.executor.cut_all_draining();
             self.change_backend().await;
         }
-        let retry = self.executor.is_due(host::awake());
+        let woken = self.look_after_sleep();
+        let retry = self.executor.is_due(host::awake()) || woken;
         if !expired.is_empty() || untrusted || reconfigured || retry {
             self.reconcile(retry).await;
         }

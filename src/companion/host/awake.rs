@@ -40,8 +40,54 @@ impl Awake {
     }
 }
 
+/// Notices that the machine has slept: one clock has gone on and the other has stood still.
+///
+/// A power notification would come no sooner. A program that sleeps hears of it only once it runs again, and then it looks at the clocks
+/// within a quarter of a second; and no form in which the companion runs needs a window or a registration for it.
+#[derive(Debug)]
+pub struct SleepWatch {
+    asleep: Duration,
+}
+
+/// The least that counts as sleep. Both clocks go in steps, and are not read at the same moment.
+const SLEEP: Duration = Duration::from_secs(1);
+
+impl SleepWatch {
+    /// Watches from now on.
+    pub fn new() -> Self {
+        Self {
+            asleep: asleep_so_far(),
+        }
+    }
+
+    /// How long the machine has slept since the last call, if it has.
+    pub fn slept(&mut self) -> Option<Duration> {
+        self.slept_by(asleep_so_far())
+    }
+
+    fn slept_by(&mut self, asleep: Duration) -> Option<Duration> {
+        let slept = asleep.saturating_sub(self.asleep);
+        let slept = (slept >= SLEEP).then_some(slept)?;
+        self.asleep = asleep;
+        Some(slept)
+    }
+}
+
+impl Default for SleepWatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn asleep_so_far() -> Duration {
+    // In this order, so that being held up between the two makes it less rather than more.
+    let running = platform::time_running();
+    running.saturating_sub(platform::time_awake())
+}
+
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -79,6 +125,36 @@ mod tests {
             Some(Awake::after_start(Duration::ZERO))
         );
         assert_eq!(moment.checked_sub(SECOND * 2), None);
+    }
+
+    #[test]
+    fn each_sleep_is_noticed_once() {
+        let mut watch = SleepWatch { asleep: SECOND * 60 };
+
+        assert_eq!(watch.slept_by(SECOND * 60), None);
+        assert_eq!(
+            watch.slept_by(SECOND * 60 + SECOND / 2),
+            None,
+            "two ticks of a clock"
+        );
+        assert_eq!(watch.slept_by(SECOND * 100), Some(SECOND * 40));
+        assert_eq!(watch.slept_by(SECOND * 100), None);
+        assert_eq!(
+            watch.slept_by(SECOND * 99),
+            None,
+            "the clocks are read one after the other"
+        );
+        assert_eq!(watch.slept_by(SECOND * 101), Some(SECOND));
+    }
+
+    #[test]
+    fn a_machine_that_is_awake_does_not_sleep() {
+        let mut watch = SleepWatch::new();
+
+        let end = awake().checked_add(Duration::from_millis(200)).unwrap();
+        while awake() < end {
+            assert_eq!(watch.slept(), None);
+        }
     }
 
     #[test]

@@ -2,9 +2,18 @@
 //!
 //! The rule "never a wildcard" is enforced here, at the last line, whatever the plan says: a wildcard would take
 //! Windows' own ports, and would stop WSL's localhost forwarding, which never tries a second time.
+//!
+//! **Loopback** belongs to that forwarding (`wslrelay.exe`), too: it binds 127.0.0.1 at the port of each TCP listener that the VM has
+//! on 0.0.0.0 or 127.0.0.1, with `SO_REUSEADDR`, and [`BindRound::bind_loopback_gap`] is the one door to what it leaves free. Which
+//! of two comes first matters:
+//! - *WSL first.* Our exclusive bind beside it fails (10048), and we let it be. A wildcard is seen in the table of sockets.
+//! - *We first.* WSL's bind fails (10013), silently and for good, and nothing here would notice. So this door is only for forwards of
+//!   which the distro says that WSL will not come, and they leave as soon as it says otherwise: it sees every listener of the VM within
+//!   a tenth of a second, and WSL looks once a second. Their connections end with the listener: while one lives that an exclusive
+//!   socket accepted, all binds to its port fail.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use wslnet_protocol::Protocol;
 
@@ -31,6 +40,16 @@ pub enum BindError {
     /// Anything else, such as too many open sockets.
     #[error("the socket could not be opened")]
     Other(#[source] io::Error),
+}
+
+impl BindError {
+    /// Whether somebody else has the port, or the system keeps it.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::InUse | Self::Refused => true,
+            Self::AddressGone | Self::NotConcrete(_) | Self::Other(_) => false,
+        }
+    }
 }
 
 impl From<io::Error> for BindError {
@@ -76,6 +95,27 @@ impl BindRound {
     /// See [`BindError`]; loopback and wildcard addresses are refused without asking the system.
     pub fn bind_exclusive_udp(&mut self, address: SocketAddr) -> Result<UdpSocket, BindError> {
         check_network_address(address.ip())?;
+        self.bind_udp(address)
+    }
+
+    /// Listens on Windows' own 127.0.0.1, where WSL's localhost forwarding leaves the port free. Only for a forward whose distro says
+    /// that it does: see the text of this module. Otherwise as [`BindRound::bind_exclusive`].
+    ///
+    /// # Errors
+    /// See [`BindError`]; [`BindError::InUse`] where anybody is there, WSL or not.
+    pub fn bind_loopback_gap(&mut self, port: u16) -> Result<TcpListener, BindError> {
+        self.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// Binds a UDP socket to Windows' own 127.0.0.1. WSL forwards no UDP, so whoever is there is another program.
+    ///
+    /// # Errors
+    /// See [`BindRound::bind_loopback_gap`].
+    pub fn bind_loopback_gap_udp(&mut self, port: u16) -> Result<UdpSocket, BindError> {
+        self.bind_udp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    fn bind_udp(&mut self, address: SocketAddr) -> Result<UdpSocket, BindError> {
         let holders = table(&mut self.udp, Protocol::Udp)?;
         Ok(platform::bind_udp(address, holders)?)
     }
@@ -127,7 +167,6 @@ fn is_unicast(ip: IpAddr) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
-    use std::net::Ipv4Addr;
 
     #[test]
     fn no_address_but_a_concrete_one_reaches_the_system() {
@@ -168,6 +207,34 @@ mod tests {
                 bind_control(address.parse().unwrap()),
                 Err(BindError::NotConcrete(_))
             ));
+        }
+    }
+
+    #[test]
+    fn the_loopback_gap_is_one_address_and_taken_once() {
+        let tcp = BindRound::default().bind_loopback_gap(0).unwrap();
+        let udp = BindRound::default().bind_loopback_gap_udp(0).unwrap();
+        let (tcp, udp) = (&tcp.local_addr().unwrap(), &udp.local_addr().unwrap());
+
+        assert_eq!(
+            (tcp.ip(), udp.ip()),
+            (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into())
+        );
+        let again = BindRound::default().bind_loopback_gap(tcp.port());
+        assert!(matches!(again, Err(BindError::InUse)), "{again:?}");
+        let again = BindRound::default().bind_loopback_gap_udp(udp.port());
+        assert!(matches!(again, Err(BindError::InUse)), "{again:?}");
+    }
+
+    #[test]
+    fn a_gap_that_anybody_fills_is_none() {
+        for held in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let holder = TcpListener::bind(held).unwrap();
+            let port = holder.local_addr().unwrap().port();
+
+            let gap = BindRound::default().bind_loopback_gap(port);
+
+            assert!(matches!(gap, Err(BindError::InUse)), "{held}: {gap:?}");
         }
     }
 

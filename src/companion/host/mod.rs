@@ -3,15 +3,19 @@
 //!
 //! This page is the whole interface. The types and everything that can be decided without asking the system live in
 //! the modules beside it; `linux/` and `windows/` answer the questions, with the same signatures. Nothing here knows
-//! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`].
+//! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`], [`SleepWatch`] and
+//! [`Obstacles`].
 
 mod awake;
 mod bind;
 mod changes;
+mod excluded;
 mod holder;
 mod interface;
 #[cfg(target_os = "linux")]
 mod linux;
+mod obstacle;
+mod portproxy;
 #[cfg(windows)]
 mod windows;
 
@@ -25,12 +29,14 @@ use linux as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub use awake::{Awake, awake};
+pub use awake::{Awake, SleepWatch, awake};
 pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
 pub use changes::{ChangeWatch, POLL, watch_changes};
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
+pub(crate) use obstacle::describe;
+pub use obstacle::{Obstacle, Obstacles};
 
 /// The network interfaces of this machine, by index, each with its addresses in order.
 ///

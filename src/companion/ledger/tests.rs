@@ -408,6 +408,7 @@ fn forward(id: u64, port: u16) -> Forward {
         bind: Bind::Wildcard,
         listen_port: port,
         auto: false,
+        loopback_gap: false,
         reach: Reach::Lan,
         name: None,
         labels: vec![],

@@ -208,6 +208,7 @@ impl World {
             bind: Bind::Wildcard,
             listen_port: port,
             auto: false,
+            loopback_gap: false,
             reach: Reach::Lan,
             name: name.map(str::to_owned),
             labels: vec![],

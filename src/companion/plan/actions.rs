@@ -1,8 +1,10 @@
 //! The difference between what should be and what is, as things to do.
 
+use std::net::SocketAddr;
+
 use wslnet_relay::Connections;
 
-use super::{Action, Actual, Applied, Desired, Outcome};
+use super::{Action, Actual, Applied, Desired, Outcome, loopback_gap};
 use crate::ledger::{Claims, Key};
 
 /// What to do, in the order in which to do it. `retry` asks that addresses which failed be tried again; without it they
@@ -22,7 +24,7 @@ pub fn actions(desired: &Desired, actual: &Actual, claims: &Claims<'_>, retry: b
             continue;
         };
         let known = applied.listening.iter().chain(applied.failed.keys());
-        let unwanted = known.filter(|address| !relay.listen.contains(address));
+        let unwanted = known.filter(|address| !relay.wants(address));
         actions.extend(unwanted.map(|&address| Action::Unlisten { key, address }));
         if relay.id != applied.id {
             changes.push(Action::Adopt { key, id: relay.id });
@@ -50,13 +52,16 @@ pub fn actions(desired: &Desired, actual: &Actual, claims: &Claims<'_>, retry: b
                 target,
             });
         }
-        let is_due = |address| match applied {
+        let is_due = |address: &SocketAddr| match applied {
             Some(applied) if applied.listening.contains(address) => false,
             Some(applied) => retry || !applied.failed.contains_key(address),
             None => true,
         };
         let due = relay.listen.iter().filter(|address| is_due(address));
         actions.extend(due.map(|&address| Action::Listen { key, address }));
+        if relay.fills_gap && is_due(&loopback_gap(key.port)) {
+            actions.push(Action::FillGap { key });
+        }
     }
     actions
 }

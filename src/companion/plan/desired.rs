@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::ForwardId;
+use wslnet_protocol::{ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
 use super::places::seeks;
@@ -38,9 +38,13 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
                     owner = Some(distro);
                     Outcome::Settled(Verdict::without_relay(reason))
                 }
-                (Ok(Means::Relay(target)), None) => {
+                (Ok(Means::Relay(way)), None) => {
                     owner = Some(distro);
-                    let listen = addresses
+                    let on_networks = match way.reach {
+                        Reach::Host => &[][..],
+                        Reach::Lan => &addresses,
+                    };
+                    let listen = on_networks
                         .iter()
                         .map(|ip| SocketAddr::new(*ip, key.port))
                         .collect();
@@ -49,8 +53,11 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
                         Relay {
                             distro: distro.to_owned(),
                             id: forward.id,
-                            target,
+                            target: way.target,
+                            reach: way.reach,
                             listen,
+                            fills_gap: way.fills_gap,
+                            note: way.note,
                             place: places.of(distro, Key::of(forward)).cloned(),
                         },
                     );

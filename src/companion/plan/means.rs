@@ -1,12 +1,12 @@
 //! What policy, the machine and the forward itself say of a forward, whoever else is there: may it be, and by which means?
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wslnet_protocol::{Bind, Forward, ForwardState, Protocol, Reach};
 
 use super::{Surroundings, Verdict};
-use crate::config::{Policy, Refusal};
+use crate::config::{Backend, Refusal};
 use crate::host::interface_of;
 use crate::ledger::{Claims, DistroClaims, Key};
 use crate::target;
@@ -19,10 +19,22 @@ pub(super) type Targets<'a> = BTreeMap<&'a str, Result<IpAddr, Verdict>>;
 
 /// How a forward that nothing speaks against is applied.
 pub(super) enum Means {
-    /// Dial this for whoever connects.
-    Relay(SocketAddr),
+    /// A relay.
+    Relay(Way),
     /// Windows gets there by itself, in this way.
     Nothing(String),
+}
+
+/// What a relay dials, and where it listens.
+pub(super) struct Way {
+    /// What to dial for whoever connects.
+    pub target: SocketAddr,
+    /// How far it goes.
+    pub reach: Reach,
+    /// Whether it listens at Windows' own 127.0.0.1 too.
+    pub fills_gap: bool,
+    /// What its state has to say besides; may be empty.
+    pub note: String,
 }
 
 /// Why no forward may have a port of Windows.
@@ -92,16 +104,66 @@ pub(super) fn means(
         return Err(Verdict::denied(format!("{what}: {advice}")));
     }
     match forward.reach.min(surroundings.policy.reach) {
-        Reach::Host => without_relay(forward, target, surroundings.policy),
+        Reach::Host => on_windows_alone(key, forward, target, surroundings),
         Reach::Lan if !surroundings.backend.carries(key.protocol) => Err(Verdict::denied(format!(
             "`backend = \"{}\"` in companion.toml carries no {}: set `backend = \"relay\"` there",
             surroundings.backend,
             key.protocol.to_string().to_uppercase()
         ))),
-        Reach::Lan => target
-            .clone()
-            .map(|ip| Means::Relay(SocketAddr::new(ip, forward.port))),
+        Reach::Lan => {
+            let ip = target.clone()?;
+            Ok(Means::Relay(Way {
+                target: SocketAddr::new(ip, forward.port),
+                reach: Reach::Lan,
+                fills_gap: fills_gap(key, forward, surroundings),
+                note: String::new(),
+            }))
+        }
     }
+}
+
+/// Whether a relay for the forward listens at this port of Windows' own 127.0.0.1 too. What the distro says holds for the port that
+/// it wants: what WSL does at another one, it does not say.
+fn fills_gap(key: Key, forward: &Forward, surroundings: &Surroundings<'_>) -> bool {
+    forward.loopback_gap
+        && key.port == forward.listen_port
+        && surroundings.backend == Backend::Relay
+        && has_loopback(surroundings)
+}
+
+/// Whether Windows' own 127.0.0.1 is there, and not excluded as other interfaces can be.
+fn has_loopback(surroundings: &Surroundings<'_>) -> bool {
+    let interface = interface_of(surroundings.interfaces, Ipv4Addr::LOCALHOST.into());
+    interface.is_some_and(|interface| {
+        interface.up && interface.loopback && !surroundings.policy.excludes(&interface.name)
+    })
+}
+
+/// A forward for Windows itself, at 127.0.0.1 if WSL leaves that free. One for which another port will do gets no relay: it needs none.
+fn on_windows_alone(
+    key: Key,
+    forward: &Forward,
+    target: &Result<IpAddr, Verdict>,
+    surroundings: &Surroundings<'_>,
+) -> Result<Means, Verdict> {
+    let policy = surroundings.policy;
+    let narrowed = (policy.reach < forward.reach).then(|| {
+        format!(
+            "`reach = \"{}\"` in companion.toml keeps it off the local network",
+            policy.reach
+        )
+    });
+    if !forward.auto && fills_gap(key, forward, surroundings) {
+        let ip = target.clone()?;
+        return Ok(Means::Relay(Way {
+            target: SocketAddr::new(ip, forward.port),
+            reach: Reach::Host,
+            fills_gap: true,
+            note: narrowed.unwrap_or_default(),
+        }));
+    }
+    let narrowed = narrowed.map(|why| format!("{why}; ")).unwrap_or_default();
+    without_relay(forward, target, &narrowed, surroundings)
 }
 
 /// Windows itself reaches a VM without help: at the VM's own address, and WSL shares wildcard listeners on Windows' loopback,
@@ -109,28 +171,32 @@ pub(super) fn means(
 fn without_relay(
     forward: &Forward,
     target: &Result<IpAddr, Verdict>,
-    policy: &Policy,
+    narrowed: &str,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Means, Verdict> {
     let (port, listen_port) = (forward.port, forward.listen_port);
-    let narrowed = if policy.reach < forward.reach {
-        format!(
-            "`reach = \"{}\"` in companion.toml keeps it off the local network; ",
-            policy.reach
-        )
-    } else {
-        String::new()
-    };
     if port != listen_port && !forward.auto {
+        let why = if surroundings.backend != Backend::Relay {
+            format!(
+                "`backend = \"{}\"` in companion.toml serves networks only",
+                surroundings.backend
+            )
+        } else if has_loopback(surroundings) {
+            format!("WSL itself has 127.0.0.1:{listen_port} for another listener of the VM")
+        } else {
+            "Windows' 127.0.0.1 is not there, or `exclude-interfaces` in companion.toml names its interface"
+                .to_owned()
+        };
         return Err(Verdict::denied(format!(
-            "{narrowed}Windows itself reaches it at port {port}, and port {listen_port} takes a relay on the local \
-             network: allow reach `lan`, or let the service listen on port {listen_port}"
+            "{narrowed}Windows itself reaches it at port {port}, and cannot at port {listen_port}: {why}; allow reach `lan`, \
+             or let the service listen on port {listen_port}"
         )));
     }
     let way = match (forward.protocol, forward.bind) {
-        (Protocol::Tcp, Bind::Wildcard) => {
+        (Protocol::Tcp, Bind::Wildcard) if !forward.loopback_gap => {
             format!("Windows itself reaches it at localhost:{port} through WSL's own localhost forwarding")
         }
-        (Protocol::Tcp, Bind::Address) => {
+        (Protocol::Tcp, Bind::Wildcard | Bind::Address) => {
             let ip = target.clone()?;
             format!("Windows itself reaches it at {}", SocketAddr::new(ip, port))
         }

@@ -1,8 +1,9 @@
 //! What to tell a distro of its forwards, once the actions were executed.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus};
+use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus, Reach};
 
 use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage, Stuck};
 
@@ -33,45 +34,62 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
 }
 
 fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> ForwardStatus {
-    let pending = |reason: &str| ForwardStatus {
-        id,
-        state: ForwardState::Pending,
-        reason: reason.to_owned(),
-        listen: vec![],
-    };
+    let being_opened = || (ForwardState::Pending, "it is being opened".to_owned());
     let (Some(relay), Some(applied)) = (relay, applied) else {
-        return pending("it is being opened");
+        let (state, reason) = being_opened();
+        return ForwardStatus {
+            id,
+            state,
+            reason,
+            listen: vec![],
+        };
     };
-    if relay.listen.is_empty() {
-        return pending(
-            "no network interface of Windows is fit for it: connect Windows to a network, or shorten \
-             `exclude-interfaces` in companion.toml",
-        );
-    }
-    let failures: Vec<&Failure> = relay
-        .listen
+    let mut listen: Vec<_> = applied
+        .listening
         .iter()
-        .filter_map(|address| applied.failed.get(address))
+        .filter(|address| relay.wants(address))
+        .copied()
+        .collect();
+    // What others can reach comes first.
+    listen.sort_by_key(|address| address.ip().is_loopback());
+    let failures: Vec<(&SocketAddr, &Failure)> = applied
+        .failed
+        .iter()
+        .filter(|(address, _)| relay.wants(address))
         .collect();
     // One reason often fits several addresses.
-    let reasons: BTreeSet<&str> = failures.iter().map(|failure| failure.reason.as_str()).collect();
+    let reasons: BTreeSet<&str> = failures
+        .iter()
+        .map(|(_, failure)| failure.reason.as_str())
+        .collect();
     let reason = reasons.into_iter().collect::<Vec<_>>().join("; ");
-    let listen: Vec<_> = applied.listening.intersection(&relay.listen).copied().collect();
-    let state = if !listen.is_empty() {
-        ForwardState::Active
-    } else if failures.iter().any(|failure| failure.conflict.is_some()) {
-        ForwardState::Conflict
-    } else if let Some(stuck) = failures.iter().find_map(|failure| failure.stuck) {
-        match stuck {
+
+    // What was asked for decides: on networks, 127.0.0.1 is merely an addition.
+    let counts = |address: &SocketAddr| match relay.reach {
+        Reach::Host => true,
+        Reach::Lan => relay.listen.contains(address),
+    };
+    let is_conflict =
+        |(address, failure): &(&SocketAddr, &Failure)| counts(address) && failure.conflict.is_some();
+    let (state, reason) = if relay.reach == Reach::Lan && relay.listen.is_empty() {
+        let reason = "no network interface of Windows is fit for it: connect Windows to a network, or shorten \
+                      `exclude-interfaces` in companion.toml";
+        (ForwardState::Pending, reason.to_owned())
+    } else if listen.iter().any(counts) {
+        (ForwardState::Active, and(&relay.note, &reason))
+    } else if failures.iter().any(is_conflict) {
+        (ForwardState::Conflict, and(&relay.note, &reason))
+    } else if let Some(stuck) = failures.iter().find_map(|(_, failure)| failure.stuck) {
+        let state = match stuck {
             Stuck::Denied => ForwardState::Denied,
             Stuck::Contended => ForwardState::Contended,
-        }
+        };
+        (state, and(&relay.note, &reason))
+    } else if !failures.iter().any(|(address, _)| counts(address)) {
+        being_opened()
     } else {
-        ForwardState::Pending
+        (ForwardState::Pending, and(&relay.note, &reason))
     };
-    if listen.is_empty() && reason.is_empty() {
-        return pending("it is being opened");
-    }
     ForwardStatus {
         id,
         state,
@@ -120,9 +138,8 @@ fn elsewhere(status: ForwardStatus, place: &Place) -> ForwardStatus {
 }
 
 fn and(first: &str, second: &str) -> String {
-    if second.is_empty() {
-        first.to_owned()
-    } else {
-        format!("{first}; {second}")
+    match (first, second) {
+        ("", only) | (only, "") => only.to_owned(),
+        _ => format!("{first}; {second}"),
     }
 }

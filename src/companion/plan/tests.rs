@@ -4,13 +4,14 @@
 mod backend;
 mod bench;
 mod elsewhere;
+mod gap;
 mod model;
 
 use std::net::IpAddr;
 
 use wslnet_protocol::{Bind, Forward, Protocol, Reach};
 
-use self::bench::{Bench, auto, forward, interface, key, lan, listens, udp};
+use self::bench::{Bench, auto, forward, interface, key, lan, listens, udp, with_gap};
 use super::*;
 use crate::ledger::Claim;
 

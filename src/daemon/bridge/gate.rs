@@ -22,7 +22,7 @@ impl CompanionOnly {
 }
 
 impl Gate for CompanionOnly {
-    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         match self.wants.borrow().companion {
             Some(companion) if companion.to_canonical() == client.ip().to_canonical() => Ok(()),
             Some(companion) => Err(format!("a bridge serves the companion at {companion} only")),
@@ -50,12 +50,13 @@ mod tests {
     #[test]
     fn only_the_companion_of_now_is_admitted() {
         let (wants, gate) = gate();
+        let admits = |client| gate.admits(client, "172.20.0.2:8000".parse().unwrap());
         let windows: SocketAddr = "172.20.0.1:50000".parse().unwrap();
-        assert!(gate.admits(windows).is_err(), "while nobody knows who it is");
+        assert!(admits(windows).is_err(), "while nobody knows who it is");
 
         wants.send_modify(|wants| wants.companion = Some(windows.ip()));
         let mapped = "[::ffff:172.20.0.1]:50000".parse().unwrap();
-        assert_eq!([gate.admits(windows), gate.admits(mapped)], [Ok(()), Ok(())]);
+        assert_eq!([admits(windows), admits(mapped)], [Ok(()), Ok(())]);
         for stranger in [
             "172.20.0.5:50000",
             "172.17.0.2:1",
@@ -63,11 +64,11 @@ mod tests {
             "[::1]:1",
             "[fe80::1]:1",
         ] {
-            assert!(gate.admits(stranger.parse().unwrap()).is_err(), "{stranger}");
+            assert!(admits(stranger.parse().unwrap()).is_err(), "{stranger}");
         }
 
         wants.send_modify(|wants| wants.companion = Some("172.20.0.2".parse().unwrap()));
-        assert!(gate.admits(windows).is_err(), "the former one");
+        assert!(admits(windows).is_err(), "the former one");
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn a_listener_becomes_a_forward_with_its_labels() {
         (ForwardId(1), 8000, 8000)
     );
     assert_eq!((forward.bind, forward.reach), (Bind::Wildcard, Reach::Lan));
+    assert!(!forward.loopback_gap, "WSL forwards it itself");
     assert_eq!(forward.labels, ["process=node", "exe=/usr/bin/node", "user=ann"]);
     assert_eq!(set.validate(), Ok(()));
 }
@@ -47,6 +48,7 @@ fn the_vms_own_address_is_shared_and_loopback_is_not() {
 
     assert_eq!(ports(&set), [8000]);
     assert_eq!(set.forwards[0].bind, Bind::Address);
+    assert!(set.forwards[0].loopback_gap, "WSL forwards no such address");
 }
 
 #[test]

@@ -489,6 +489,61 @@ fn a_bridge_leads_to_one_service_and_gives_way_to_what_a_dial_meets() {
     assert_eq!(wanted_of(&beside), (2, None));
 }
 
+/// Each case: the sockets of the VM, whether WSL leaves Windows' 127.0.0.1 free at the port of the first.
+#[test]
+fn wsl_takes_windows_loopback_for_ipv4_listeners_and_leaves_the_rest() {
+    let udp = |address: &str| Socket {
+        protocol: Protocol::Udp,
+        ..socket(1, address)
+    };
+    let rules = "[[rule]]\nwhen = \"port=8000\"\nudp = true\n\
+                 [[rule]]\nwhen = \"port=8001\"\nlisten-port = 9000\n\
+                 [[rule]]\nwhen = \"port=8002\"\nloopback = \"bridge\"\n";
+    for (sockets, left_free) in [
+        (vec![socket(1, "0.0.0.0:8000")], false),
+        (vec![socket(1, "[::]:8000")], true),
+        (vec![socket(1, "172.20.0.2:8000")], true),
+        // WSL compares whole addresses, and takes this one for a strange one.
+        (vec![socket(1, "[::ffff:0.0.0.0]:8000")], true),
+        (vec![udp("0.0.0.0:8000")], true),
+        (vec![udp("0.0.0.0:8000"), socket(2, "0.0.0.0:8000")], true),
+        // Whoever's it is, and whether it is shared or not.
+        (vec![socket(1, "[::]:8000"), socket(2, "127.0.0.1:8000")], false),
+        (vec![socket(1, "[::]:8000"), socket(2, "127.0.0.2:8000")], true),
+        (vec![socket(1, "[::]:8000"), socket(2, "[::1]:8000")], true),
+        (vec![socket(1, "[::]:8000"), socket(2, "0.0.0.0:8010")], true),
+        // The wanted port of Windows counts, not that of the VM.
+        (vec![socket(1, "0.0.0.0:8001")], true),
+        (
+            vec![socket(1, "0.0.0.0:8001"), socket(2, "127.0.0.1:9000")],
+            false,
+        ),
+        (vec![socket(1, "127.0.0.1:8002")], false),
+        (vec![socket(1, "[::1]:8002")], true),
+    ] {
+        let verdicts: Vec<Verdict> = sockets
+            .iter()
+            .map(|socket| match socket.id() {
+                1 => decide(&policy(rules), socket, &by_v4()),
+                _ => Verdict::not_ours(),
+            })
+            .collect();
+        let decided: Vec<Decided<'_>> = sockets
+            .iter()
+            .zip(&verdicts)
+            .map(|(socket, verdict)| Decided { socket, verdict })
+            .collect();
+
+        let ports = wanted(&decided, &by_v4());
+
+        let asked = ports.iter().find_map(|port| match &port.outcome {
+            Outcome::Wanted(wanted) => Some(wanted.loopback_gap),
+            Outcome::Withheld { .. } | Outcome::Waits { .. } => None,
+        });
+        assert_eq!(asked, Some(left_free), "{sockets:?}");
+    }
+}
+
 #[test]
 fn a_bridge_leads_to_no_group_of_which_one_must_stay_private() {
     let config = "opt-out = [\"uid=0\"]\n[[rule]]\nwhen = \"port=80,uid=1000\"\nloopback = \"bridge\"\n";

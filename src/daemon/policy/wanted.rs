@@ -6,9 +6,9 @@
 //! a bridge of this daemon can be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use wslnet_protocol::{Bind, Reach};
+use wslnet_protocol::{Bind, Protocol, Reach};
 
 use super::{Exposure, Surroundings, Verdict, Way};
 use crate::config::ListenPort;
@@ -67,6 +67,8 @@ pub struct Wanted {
     pub listen_port: u16,
     /// Whether another port will do.
     pub auto: bool,
+    /// Whether WSL leaves Windows' 127.0.0.1 free at the wanted port.
+    pub loopback_gap: bool,
     /// How far it goes: the least of what the receivers may.
     pub reach: Reach,
     /// A name under which people find it.
@@ -81,6 +83,7 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
     for one in decided {
         by_port.entry(one.socket.port()).or_default().push(*one);
     }
+    let forwarded_by_wsl = forwarded_by_wsl(decided);
     by_port
         .into_iter()
         .map(|(port, mut sockets)| {
@@ -104,14 +107,26 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
             }
             Port {
                 port,
-                outcome: outcome(&sockets, &receivers),
+                outcome: outcome(&sockets, &receivers, &forwarded_by_wsl),
                 receivers: receivers.iter().map(|one| one.socket.id()).collect(),
             }
         })
         .collect()
 }
 
-fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
+/// The ports at which WSL itself listens on Windows' 127.0.0.1: its localhost forwarding takes every TCP listener on these two
+/// addresses, whoever's it is and at the same port. A dual-stack `::` it takes for IPv6 only, and so for Windows' `::1`; UDP it
+/// does not take at all (microsoft/WSL, `src/windows/wslrelay/localhost.cpp`; issue 4851).
+fn forwarded_by_wsl(decided: &[Decided<'_>]) -> BTreeSet<u16> {
+    let taken = decided.iter().map(|one| one.socket).filter(|socket| {
+        // Not in canonical form: what is IPv4 in IPv6 clothes, WSL does not take.
+        let ip = socket.address.ip();
+        socket.protocol == Protocol::Tcp && (ip == Ipv4Addr::UNSPECIFIED || ip == Ipv4Addr::LOCALHOST)
+    });
+    taken.map(|socket| socket.address.port()).collect()
+}
+
+fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>], forwarded_by_wsl: &BTreeSet<u16>) -> Outcome {
     let withheld = |among: &[Decided<'_>]| {
         among
             .iter()
@@ -141,7 +156,7 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
         match &mut wanted {
             // The first has the smallest id; the others can only narrow it.
             Some(wanted) => wanted.reach = wanted.reach.min(exposure.reach),
-            None => wanted = Some(Wanted::new(one.socket, exposure)),
+            None => wanted = Some(Wanted::new(one.socket, exposure, forwarded_by_wsl)),
         }
     }
     wanted.map_or_else(
@@ -156,7 +171,7 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>]) -> Outcome {
 }
 
 impl Wanted {
-    fn new(socket: &Socket, exposure: &Exposure) -> Self {
+    fn new(socket: &Socket, exposure: &Exposure, forwarded_by_wsl: &BTreeSet<u16>) -> Self {
         let own = socket.address.port();
         let (bind, bridge_to) = match exposure.way {
             Way::Dial(bind) => (bind, None),
@@ -174,6 +189,7 @@ impl Wanted {
             bridge_to,
             listen_port,
             auto,
+            loopback_gap: socket.protocol == Protocol::Udp || !forwarded_by_wsl.contains(&listen_port),
             reach: exposure.reach,
             name: exposure.name.clone(),
         }

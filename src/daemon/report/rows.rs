@@ -139,6 +139,9 @@ pub fn status(picture: &Picture) -> StatusReport {
     let windows = windows
         .map(std::net::SocketAddr::ip)
         .collect::<BTreeSet<IpAddr>>();
+    // What others can reach comes first.
+    let mut windows = windows.into_iter().collect::<Vec<IpAddr>>();
+    windows.sort_by_key(IpAddr::is_loopback);
     StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         distro_name: picture.distro.clone(),
@@ -158,7 +161,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         withheld: listeners - exposed,
         foreign: picture.entries.len() - listeners,
         active: active.count(),
-        windows: windows.into_iter().collect(),
+        windows,
         container_troubles: picture.container_troubles.iter().cloned().collect(),
         unit_trouble: picture.unit_trouble.clone(),
         source: picture.source.clone(),
@@ -201,7 +204,14 @@ fn tally(picture: &Picture) -> Tally {
 /// The line that `systemctl status` shows.
 pub fn status_line(picture: &Picture) -> String {
     let report = status(picture);
-    let windows = match report.windows.as_slice() {
+    // Windows' own loopback says nothing new where there are others.
+    let networks = report.windows.partition_point(|address| !address.is_loopback());
+    let shown = if networks == 0 {
+        report.windows.len()
+    } else {
+        networks
+    };
+    let windows = match &report.windows[..shown] {
         [] => String::new(),
         addresses => {
             let addresses = addresses

@@ -39,6 +39,25 @@ fn a_name_that_the_rules_ask_for_and_nobody_tells_is_no_secret() {
 }
 
 #[test]
+fn the_status_line_names_windows_own_loopback_only_where_there_is_nothing_else() {
+    let mut world = shared();
+    let listening_at = |world: &mut World, places: &[&str]| {
+        let listen = places.iter().filter_map(|place| place.parse().ok()).collect();
+        let forwards = &mut world.companion.forwards;
+        forwards
+            .values_mut()
+            .for_each(|forward| forward.listen.clone_from(&listen));
+        status_line(&world.picture())
+    };
+
+    let both = listening_at(&mut world, &["127.0.0.1:8000", "192.168.1.20:8000"]);
+    let one = listening_at(&mut world, &["127.0.0.1:8000"]);
+
+    assert!(both.contains("1 exposed on 192.168.1.20, 1 private"), "{both}");
+    assert!(one.contains("1 exposed on 127.0.0.1, 1 private"), "{one}");
+}
+
+#[test]
 fn the_status_line_tells_what_waits_from_what_is_exposed() {
     let mut world = shared();
     for (id, state) in [

@@ -111,7 +111,7 @@ impl Permits {
 }
 
 impl Gate for Permits {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 

@@ -58,7 +58,7 @@ fn a_lack_of_descriptors_is_survived() {
 struct Open;
 
 impl Gate for Open {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 

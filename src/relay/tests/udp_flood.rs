@@ -77,7 +77,7 @@ fn ten_thousand_sources_cost_no_more_than_the_limit_and_put_nobody_out() {
 struct Open;
 
 impl Gate for Open {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 

@@ -88,7 +88,10 @@ impl Flow {
     /// Whether the flow is still there, and its client and its target are still welcome.
     fn may_go_on(&self) -> bool {
         let forward = &self.forward;
-        let barred = if let Err(reason) = forward.gate.admits(canonical(self.ends.client)) {
+        let barred = if let Err(reason) = forward
+            .gate
+            .admits(canonical(self.ends.client), self.ends.listening)
+        {
             Some((&forward.tally.refused_clients, reason))
         } else if let Err(reason) = forward.gate.permits(self.upstream.target()) {
             Some((&forward.tally.dial_failures, reason))

@@ -247,7 +247,7 @@ mod tests {
     struct Open;
 
     impl Gate for Open {
-        fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+        fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
             Ok(())
         }
 

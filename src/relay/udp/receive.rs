@@ -88,7 +88,7 @@ impl Receiver {
             client,
         };
         let known = forward.heard(ends);
-        if let Err(reason) = forward.gate.admits(canonical(client)) {
+        if let Err(reason) = forward.gate.admits(canonical(client), self.address) {
             count(&forward.tally.refused_clients);
             tracing::debug!(%client, address = %self.address, reason, "a client may not come in; datagram dropped");
             if let Some(known) = known {

@@ -85,6 +85,7 @@ pub fn forward(port: u16) -> Forward {
         bind: Bind::Wildcard,
         listen_port: port,
         auto: false,
+        loopback_gap: false,
         reach: Reach::Lan,
         name: None,
         labels: vec!["process=node".to_owned()],

@@ -211,6 +211,8 @@ impl Portproxy {
                     applied.failed.entry(address).or_insert_with(reasons::not_yet);
                 }
             }
+            // The plan asks for none with this backend: entries are for networks only.
+            Action::FillGap { .. } => {}
         }
     }
 

@@ -8,8 +8,7 @@ use wslnet_console::output::chain;
 use super::entry::Found;
 use super::journal::JournalError;
 use super::system::Service;
-use crate::apply::relays::describe;
-use crate::host::PortHolder;
+use crate::host::{PortHolder, describe};
 use crate::plan::{Failure, Stuck};
 
 /// What helps whatever stands in the way.
@@ -120,7 +119,7 @@ pub(super) fn foreign(listen: SocketAddr, found: &Found) -> Failure {
 }
 
 pub(super) fn held(listen: SocketAddr, owner: Option<&PortHolder>) -> Failure {
-    let holder = owner.map_or_else(|| "another program".to_owned(), describe);
+    let holder = owner.map_or_else(|| "another program".to_owned(), |owner| describe(owner, &[]));
     Failure {
         reason: format!(
             "{listen} is held by {holder}: stop it, or let the service in the distro listen on another port"

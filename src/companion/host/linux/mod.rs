@@ -3,6 +3,7 @@
 //! The companion serves on Windows; this side carries development and tests, with the same behaviour.
 
 mod clock;
+mod facts;
 mod interfaces;
 mod name;
 #[cfg(test)]
@@ -11,7 +12,8 @@ mod netlink;
 mod socket;
 mod table;
 
-pub(super) use clock::time_awake;
+pub(super) use clock::{time_awake, time_running};
+pub(super) use facts::{portproxy_entries, print_excluded_ranges, services_of};
 pub(super) use interfaces::interfaces;
 pub(super) use name::own_name;
 pub(super) use netlink::AddressHints;

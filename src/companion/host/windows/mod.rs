@@ -4,16 +4,22 @@
 
 mod adapters;
 mod clock;
+mod excluded;
 mod name;
 mod notify;
+mod portproxy;
+mod services;
 mod socket;
 mod table;
 #[cfg(test)]
 mod wine;
 
 pub(super) use adapters::interfaces;
-pub(super) use clock::time_awake;
+pub(super) use clock::{time_awake, time_running};
+pub(super) use excluded::print_excluded_ranges;
 pub(super) use name::own_name;
 pub(super) use notify::AddressHints;
+pub(super) use portproxy::portproxy_entries;
+pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

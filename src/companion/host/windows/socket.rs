@@ -14,8 +14,8 @@ use super::table;
 use crate::host::holder::PortHolder;
 
 /// What to tell people about error 10013 (WSAEACCES).
-pub(in crate::host) const REFUSED: &str = "Windows refuses this port: it is reserved, or a program of another user \
-    holds it; look at `netsh interface ipv4 show excludedportrange tcp` (or `udp`), stop the program, or let the service listen on another port";
+pub(in crate::host) const REFUSED: &str = "Windows refuses this port and does not say why: a program of another user may hold it, or \
+    a security product; let the service listen on another port, or give the forward another one with `listen-port`";
 
 /// `SOMAXCONN_HINT(4096)` of winsock2.h: a negative number is taken as given, a positive one is cut to 200.
 const BACKLOG: i32 = -4096;

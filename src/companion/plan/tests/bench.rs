@@ -194,20 +194,26 @@ impl Bench {
                 assert!(relays.insert(key, applied).is_none(), "{key} is open already");
             }
             Action::Listen { key, address } => {
-                let relay = relays.get_mut(&key).unwrap();
                 assert_eq!(address.port(), key.port);
-                if self.all_busy || self.busy.contains(&address) {
-                    let failure = Failure {
-                        reason: format!("{address} is held by x.exe"),
-                        conflict: Some("taken by x.exe".into()),
-                        stuck: None,
-                    };
-                    relay.failed.insert(address, failure);
-                } else {
-                    relay.failed.remove(&address);
-                    assert!(relay.listening.insert(address), "{address} is open already");
-                }
+                assert!(!address.ip().is_loopback(), "{address} is no network");
+                self.listen(key, address);
             }
+            Action::FillGap { key } => self.listen(key, loopback_gap(key.port)),
+        }
+    }
+
+    fn listen(&mut self, key: Key, address: SocketAddr) {
+        let relay = self.actual.relays.get_mut(&key).unwrap();
+        if self.all_busy || self.busy.contains(&address) {
+            let failure = Failure {
+                reason: format!("{address} is held by x.exe"),
+                conflict: Some("taken by x.exe".into()),
+                stuck: None,
+            };
+            relay.failed.insert(address, failure);
+        } else {
+            relay.failed.remove(&address);
+            assert!(relay.listening.insert(address), "{address} is open already");
         }
     }
 
@@ -236,6 +242,7 @@ pub fn forward(id: u64, port: u16) -> Forward {
         bind: Bind::Wildcard,
         listen_port: port,
         auto: false,
+        loopback_gap: false,
         reach: Reach::Lan,
         name: None,
         labels: vec![],
@@ -247,6 +254,14 @@ pub fn auto(id: u64, port: u16) -> Forward {
     Forward {
         auto: true,
         ..forward(id, port)
+    }
+}
+
+/// A forward at whose port WSL leaves Windows' own 127.0.0.1 free.
+pub fn with_gap(forward: Forward) -> Forward {
+    Forward {
+        loopback_gap: true,
+        ..forward
     }
 }
 
@@ -284,6 +299,14 @@ pub fn interface(name: &str, addresses: &[(&str, u8)]) -> Interface {
 
 pub fn lan() -> Interface {
     interface("Ethernet", &[("192.168.1.20", 24), ("2001:db8::20", 64)])
+}
+
+/// The interface by which a machine talks to itself, as Windows calls it.
+pub fn loopback() -> Interface {
+    Interface {
+        loopback: true,
+        ..interface("Loopback Pseudo-Interface 1", &[("127.0.0.1", 8), ("::1", 128)])
+    }
 }
 
 pub fn listens(addresses: &[&str]) -> Vec<SocketAddr> {

@@ -19,7 +19,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Open;
 
 impl Gate for Open {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 

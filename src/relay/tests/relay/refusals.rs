@@ -96,7 +96,7 @@ async fn dials_that_hang_keep_nobody_waiting() {
 struct Only(SocketAddr);
 
 impl Gate for Only {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 
@@ -133,7 +133,7 @@ async fn what_the_gate_does_not_permit_is_not_dialled() {
 struct ComesFrom(IpAddr);
 
 impl Gate for ComesFrom {
-    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         if client.ip() == self.0 {
             Ok(())
         } else {
@@ -195,6 +195,41 @@ async fn the_gate_hears_the_plain_address_of_a_client_at_a_dual_stack_listener()
 
     in_time(bench.service.accept()).await.unwrap();
     assert_eq!(forwarder.counters().refused_clients, 0);
+}
+
+/// Admits whoever comes in by one of the listeners.
+#[derive(Debug)]
+struct ComesInAt(SocketAddr);
+
+impl Gate for ComesInAt {
+    fn admits(&self, client: SocketAddr, listener: SocketAddr) -> Result<(), String> {
+        let is_welcome = listener == self.0;
+        is_welcome
+            .then_some(())
+            .ok_or(format!("{client} knocks at {listener}"))
+    }
+
+    fn permits(&self, _target: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_hears_by_which_listener_a_client_comes() {
+    let bench = Bench::new().await;
+    let target = bench.service.local_addr().unwrap();
+    let (open, closed) = (listening(), listening());
+    let (welcome, unwelcome) = (open.local_addr().unwrap(), closed.local_addr().unwrap());
+    let gate = Arc::new(ComesInAt(welcome));
+    let mut forwarder = Forwarder::new(target, gate, Arc::clone(&bench.budget));
+    forwarder.listen(open).unwrap();
+    forwarder.listen(closed).unwrap();
+
+    assert!(is_turned_away(unwelcome).await);
+    let _client = client(welcome).await;
+    in_time(bench.service.accept()).await.unwrap();
+
+    assert_eq!(forwarder.counters().refused_clients, 1);
 }
 
 fn dual_stack() -> std::net::TcpListener {

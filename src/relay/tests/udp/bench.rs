@@ -25,7 +25,7 @@ pub(crate) fn patient() -> Limits {
 pub(crate) struct Open;
 
 impl Gate for Open {
-    fn admits(&self, _client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, _client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         Ok(())
     }
 

@@ -61,7 +61,7 @@ impl Switch {
 }
 
 impl Gate for Switch {
-    fn admits(&self, client: SocketAddr) -> Result<(), String> {
+    fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
         let admits = self.admits.load(Ordering::Relaxed);
         admits.then_some(()).ok_or(format!("{client} is a stranger"))
     }
@@ -140,7 +140,7 @@ async fn the_gate_hears_the_plain_address_of_a_mapped_client() {
     #[derive(Debug)]
     struct Plain;
     impl Gate for Plain {
-        fn admits(&self, client: SocketAddr) -> Result<(), String> {
+        fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
             client.is_ipv4().then_some(()).ok_or(client.to_string())
         }
 

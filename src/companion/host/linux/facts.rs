@@ -1,0 +1,25 @@
+//! What only Windows has: the answers here are "none".
+
+use std::io;
+
+use crate::host::excluded::List;
+use crate::host::portproxy::PortProxyEntry;
+
+/// None: `net.ipv4.ip_local_reserved_ports` keeps ports from clients only.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the Windows side asks a program, which can fail"
+)]
+pub(in crate::host) fn print_excluded_ranges(_list: List) -> io::Result<Vec<u8>> {
+    Ok(Vec::new())
+}
+
+/// None.
+pub(in crate::host) fn portproxy_entries() -> Vec<PortProxyEntry> {
+    Vec::new()
+}
+
+/// None: a unit of systemd has processes of its own, whose names say enough.
+pub(in crate::host) fn services_of(_pid: u32) -> Vec<String> {
+    Vec::new()
+}
