@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use wslnet_console::output::chain;
 use wslnet_protocol::{ForwardId, Protocol};
 use wslnet_relay::{Budget, Connections, Counters, Gate, Limits};
@@ -56,6 +57,41 @@ struct Draining {
     forwarder: Forwarder,
 }
 
+/// A forward whose ports are about to close.
+#[derive(Debug)]
+struct Closing {
+    former: Draining,
+    connections: Connections,
+}
+
+impl Closing {
+    /// Closes its ports; they are free when this returns. What is left is what drains.
+    async fn close(self) -> Option<Draining> {
+        let Self {
+            mut former,
+            connections,
+        } = self;
+        match connections {
+            Connections::Cut => {
+                former.forwarder.close(Connections::Cut).await;
+                None
+            }
+            Connections::Drain => {
+                for address in former.forwarder.listening() {
+                    // They would keep WSL from the port, if it wants it next.
+                    let connections = if address.ip().is_loopback() {
+                        Connections::Cut
+                    } else {
+                        Connections::Drain
+                    };
+                    former.forwarder.unlisten(address, connections).await;
+                }
+                Some(former)
+            }
+        }
+    }
+}
+
 impl Round {
     /// Tells of one change. A set of a thousand forwards must not flood the log: what exceeds a screen is only counted.
     fn tell(&mut self, event: impl FnOnce()) {
@@ -97,9 +133,17 @@ impl Relays {
             lookups: LOOKUPS,
             now: host::awake(),
         };
+        let mut closing = Vec::new();
         for action in actions {
+            if let Action::Close { key, connections } = action {
+                closing.extend(self.take(key, connections, &mut round));
+                continue;
+            }
+            // Nothing opens before the ports are free.
+            self.close(std::mem::take(&mut closing)).await;
             match action {
-                Action::Close { key, connections } => self.close(key, connections, &mut round).await,
+                // Taken out above.
+                Action::Close { .. } => {}
                 Action::Open {
                     key,
                     distro,
@@ -113,6 +157,7 @@ impl Relays {
                 Action::FillGap { key } => self.listen(key, Door::LoopbackGap(key.port), &mut round),
             }
         }
+        self.close(closing).await;
         if let Some(more) = round.told.checked_sub(TOLD).filter(|more| *more > 0) {
             tracing::info!(more, "and more ports were opened or closed");
         }
@@ -143,42 +188,31 @@ impl Relays {
     pub async fn close_all(&mut self) {
         self.draining.clear();
         self.actual.relays.clear();
-        for forwarder in std::mem::take(&mut self.forwarders).into_values() {
-            forwarder.close(Connections::Cut).await;
-        }
+        let forwarders = std::mem::take(&mut self.forwarders).into_values();
+        join_all(forwarders.map(|forwarder| forwarder.close(Connections::Cut))).await;
     }
 
-    async fn close(&mut self, key: Key, connections: Connections, round: &mut Round) {
-        let (Some(mut forwarder), Some(applied)) =
-            (self.forwarders.remove(&key), self.actual.relays.remove(&key))
-        else {
-            return;
-        };
+    /// Takes a forward out of what is open.
+    fn take(&mut self, key: Key, connections: Connections, round: &mut Round) -> Option<Closing> {
+        let (forwarder, applied) = (self.forwarders.remove(&key)?, self.actual.relays.remove(&key)?);
         // One that listened nowhere closes nothing: a search for a free port passes many by.
         if !applied.listening.is_empty() {
             round.tell(|| {
                 tracing::info!(protocol = %key.protocol, port = key.port, distro = %applied.distro, "closed");
             });
         }
-        match connections {
-            Connections::Cut => forwarder.close(Connections::Cut).await,
-            Connections::Drain => {
-                for address in forwarder.listening() {
-                    // They would keep WSL from the port, if it wants it next.
-                    let connections = if address.ip().is_loopback() {
-                        Connections::Cut
-                    } else {
-                        Connections::Drain
-                    };
-                    forwarder.unlisten(address, connections).await;
-                }
-                self.draining.push(Draining {
-                    distro: applied.distro,
-                    id: applied.id,
-                    forwarder,
-                });
-            }
-        }
+        let former = Draining {
+            distro: applied.distro,
+            id: applied.id,
+            forwarder,
+        };
+        Some(Closing { former, connections })
+    }
+
+    /// Closes all at once: each waits for its own tasks, and a thousand of them in a row would be a long time on a busy machine.
+    async fn close(&mut self, closing: Vec<Closing>) {
+        let closed = join_all(closing.into_iter().map(Closing::close)).await;
+        self.draining.extend(closed.into_iter().flatten());
     }
 
     fn open(&mut self, key: Key, distro: String, id: ForwardId, target: SocketAddr) {

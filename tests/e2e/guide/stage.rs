@@ -47,7 +47,10 @@ impl<'w> Bench<'w> {
         world.windows.net.ip(&format!("addr del {WINDOWS6}/64 dev vlan0"));
         let mut rig = Rig::new(world);
         rig.distro.configure(INSTALLED);
-        rig.companion.start();
+        // As Windows has one; the names of the guide go there.
+        let hosts = world.new_folder("windows-hosts").join("hosts");
+        std::fs::write(&hosts, "127.0.0.1 localhost\r\n").expect("write the hosts file");
+        rig.companion.start_with_hosts(&hosts.display().to_string());
         rig.distro.start_connected();
         let mut other = rig.another("debian");
         other.start_connected();

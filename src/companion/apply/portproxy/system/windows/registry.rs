@@ -261,6 +261,8 @@ fn failed(error: WIN32_ERROR) -> io::Error {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use windows_registry::LOCAL_MACHINE;
+
     use super::*;
 
     #[test]
@@ -280,6 +282,8 @@ mod tests {
     #[test]
     fn values_come_and_go_in_a_key_of_our_own() {
         let path = format!(r"SOFTWARE\wslnet-test-{}", std::process::id());
+        // A killed run whose process had the same number may have left one.
+        drop(LOCAL_MACHINE.remove_tree(&path));
         assert!(Key::open(&path, Access::Read).unwrap().is_none());
         let key = Key::create(&path).unwrap();
         let before = key.info().unwrap();
@@ -305,5 +309,7 @@ mod tests {
             key.remove(name).unwrap();
         }
         assert_eq!(key.values().unwrap(), []);
+        drop(key);
+        LOCAL_MACHINE.remove_tree(&path).unwrap();
     }
 }
