@@ -14,6 +14,7 @@
 #   deny       licenses, banned crates and sources of the dependencies. Not the advisories: their database is a git
 #              repository, and this command takes from package registries only
 #   unit       unit and property tests, and the OpenAPI document against the types (root)
+#   fuzz       each parser of foreign input, fuzzed for a few seconds (scripts/fuzz.sh)
 #   wineunit   unit tests of the Windows side under Wine
 #   e2e        the two programs between network namespaces (root)
 #   containers real Docker and Podman engines (root)
@@ -27,7 +28,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(shell fmt clippy windows docs deny unit wineunit e2e containers systemd wine demo)
+steps=(shell fmt clippy windows docs deny unit fuzz wineunit e2e containers systemd wine demo)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wslnet
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/test
@@ -77,6 +78,9 @@ step_fmt() { cargo fmt --all --check; }
 step_clippy() {
     need gcc libc6-dev
     cargo clippy --locked --workspace --all-targets -- -D warnings
+    # The fuzz targets and the doors to what they try. Nothing is linked, so libFuzzer does not have to be there.
+    CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo clippy --locked --package wslnet-fuzz --features libfuzzer -- \
+        -D warnings --cfg fuzzing
 }
 
 step_windows() {
@@ -104,6 +108,13 @@ step_unit() {
     need_root
     need gcc libc6-dev iproute2 util-linux dbus
     cargo test --locked --workspace --exclude wslnet --no-fail-fast
+}
+
+step_fuzz() {
+    need gcc g++ libc6-dev
+    # The same search every time, so that it is the change that fails here and not its luck. scripts/fuzz.sh alone searches
+    # elsewhere, and longer.
+    WSLNET_FUZZ_SECONDS=3 WSLNET_FUZZ_SEED=1 scripts/fuzz.sh
 }
 
 step_wineunit() {

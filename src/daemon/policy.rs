@@ -12,6 +12,8 @@
 //!
 //! A verdict is about one socket. Windows reaches a port, not a socket, so [`wanted()`] then joins the sockets of a port.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod surroundings;
 mod udp;
 mod verdict;

@@ -9,6 +9,8 @@
 
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 mod peers;
 mod state_file;

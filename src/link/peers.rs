@@ -98,16 +98,20 @@ impl Peers {
         let Some(content) = directory.read(PEERS_FILE, Privacy::Public)? else {
             return Ok(Self::default());
         };
-        let path = directory.join(PEERS_FILE);
-        let document: Document = toml::from_slice(&content).map_err(|source| StoreError::Peers {
-            path: path.clone(),
+        Self::parse(&content, &directory.join(PEERS_FILE))
+    }
+
+    /// Reads the list from the content of the file at `path`.
+    pub(crate) fn parse(content: &[u8], path: &Path) -> Result<Self, StoreError> {
+        let document: Document = toml::from_slice(content).map_err(|source| StoreError::Peers {
+            path: path.to_owned(),
             source: Box::new(source),
         })?;
         let mut peers = Self::default();
         for (Name(name), key) in document.peers {
             if let Some(first) = peers.name_of(&key) {
                 return Err(StoreError::DuplicateKey {
-                    path,
+                    path: path.to_owned(),
                     first: first.to_owned(),
                     second: name,
                 });
@@ -117,7 +121,7 @@ impl Peers {
         Ok(peers)
     }
 
-    fn text(&self) -> Result<String, StoreError> {
+    pub(crate) fn text(&self) -> Result<String, StoreError> {
         let peers = self
             .0
             .iter()

@@ -18,7 +18,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     }
 }
 
-fn examine(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn examine(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let forbidden = |message: String| Err(Problem::new(ErrorCode::Forbidden, message));
     let invalid = |message: &str| Err(Problem::new(ErrorCode::Invalid, message));
 
@@ -39,9 +39,11 @@ fn examine(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Proble
     }
     let has_body = method == Method::POST || method == Method::PUT;
     if !has_body {
+        // One that is repeated or no text is not the same as none.
         return match single(headers, &header::CONTENT_LENGTH) {
-            None | Some("0") => Ok(()),
-            Some(_) => invalid("this request has no body"),
+            Some("0") => Ok(()),
+            None if !headers.contains_key(header::CONTENT_LENGTH) => Ok(()),
+            None | Some(_) => invalid("this request has no body"),
         };
     }
     if single(headers, &header::CONTENT_TYPE) != Some(MEDIA_TYPE) {
@@ -73,6 +75,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -158,11 +162,23 @@ mod tests {
                 "{name}: {value}"
             );
         }
-        let get_with_body = headers(&[("host", HOST), ("content-length", "5")]);
-        assert_eq!(
-            code(examine(&Method::GET, &path(), &get_with_body)),
-            Some(ErrorCode::Invalid)
-        );
+    }
+
+    #[test]
+    fn a_request_without_a_body_says_so_at_most_once() {
+        let with = |lengths: &[&[u8]]| {
+            let mut request = headers(&[("host", HOST)]);
+            for length in lengths {
+                request.append(header::CONTENT_LENGTH, HeaderValue::from_bytes(length).unwrap());
+            }
+            code(examine(&Method::GET, &path(), &request))
+        };
+
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[b"0"]), None);
+        for lengths in [&[&b"5"[..]][..], &[b"5", b"5"], &[b"0", b"0"], &[b"\xff"], &[b""]] {
+            assert_eq!(with(lengths), Some(ErrorCode::Invalid), "{lengths:?}");
+        }
     }
 
     fn path() -> Uri {

@@ -8,6 +8,8 @@ mod accept;
 mod body;
 mod connections;
 mod doors;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod routes;
 

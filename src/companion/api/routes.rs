@@ -170,13 +170,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Generation {
     }
 }
 
-fn session(headers: &HeaderMap) -> Result<SessionId, Problem> {
+pub(super) fn session(headers: &HeaderMap) -> Result<SessionId, Problem> {
     only(headers, SESSION)?
         .parse()
         .map_err(|shape: &str| Problem::new(ErrorCode::Invalid, format!("header `{SESSION}`: {shape}")))
 }
 
-fn generation(headers: &HeaderMap) -> Result<u64, Problem> {
+pub(super) fn generation(headers: &HeaderMap) -> Result<u64, Problem> {
     let text = only(headers, GENERATION)?;
     let canonical = text
         .parse::<u64>()

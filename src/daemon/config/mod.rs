@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use wslnet_console::diagnose::{self, Place, Report, Reports, Source};
 use wslnet_protocol::Reach;
 
+use crate::labels;
 use crate::listeners::{SourceChoice, UdpInterest};
 
 pub use files::ConfigFiles;
@@ -54,7 +55,7 @@ pub struct Config {
 pub struct OptOut {
     /// Which listeners.
     pub selector: Selector,
-    /// The selector as the file writes it.
+    /// The selector as the file writes it, safe to print.
     pub text: String,
     /// Where in the file.
     pub place: Place,
@@ -205,7 +206,7 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
         seen.insert(meaning, place.line);
         opt_out.push(OptOut {
             selector,
-            text: written.into_inner(),
+            text: labels::value(written.into_inner()),
             place,
         });
     }

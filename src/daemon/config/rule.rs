@@ -5,13 +5,14 @@ use wslnet_protocol::{Reach, name};
 
 use super::raw::RawRule;
 use super::selector::Selector;
+use crate::labels;
 
 /// What becomes of the listeners that match, unless an earlier rule matches them too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Which listeners.
     pub when: Selector,
-    /// The selector as the file writes it.
+    /// The selector as the file writes it, safe to print.
     pub text: String,
     /// Where the rule stands.
     pub place: Place,
@@ -101,7 +102,7 @@ impl Rule {
         Some(Self {
             when,
             place: source.place(written.span().start),
-            text: written.into_inner(),
+            text: labels::value(written.into_inner()),
             expose: raw.expose.map(Spanned::into_inner),
             reach: raw.reach.map(Spanned::into_inner),
             listen_port: raw.listen_port.map_or(ListenPort::Same, |written| {

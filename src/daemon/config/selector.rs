@@ -13,7 +13,7 @@ use std::ops::{Range, RangeInclusive};
 
 use glob::Pattern;
 
-use crate::labels::Labels;
+use crate::labels::{Labels, value};
 
 pub use write::term_for;
 
@@ -220,10 +220,11 @@ impl Key {
 
     /// The key of this name.
     fn named(name: &str) -> Option<Self> {
-        let ends_it = |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!');
+        // After a bracket, what would end a term does not.
+        let ends_it = |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!' | '[');
         let of_container = |own: &str| !own.is_empty() && !own.contains(ends_it);
         if name.strip_prefix(CONTAINER_LABEL).is_some_and(of_container) {
-            return Some(Self::ContainerLabel(name.to_owned()));
+            return Some(Self::ContainerLabel(value(name)));
         }
         Self::NAMED.into_iter().find(|key| key.name() == name)
     }

@@ -41,6 +41,16 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+fn what_a_selector_is_quoted_as_is_safe_to_print() {
+    let text = "opt-out = [\"process=a\\u001B2Jb\"]\n[[rule]]\nwhen = \"process=a\\u202Eb\"\n";
+
+    let read = config(text);
+
+    assert_eq!(read.opt_out[0].text, "process=a\u{fffd}2Jb");
+    assert_eq!(read.rules[0].text, "process=a\u{fffd}b");
+}
+
+#[test]
 fn every_key_is_read() {
     let read = config(concat!(
         "source = \"procfs\"\n",

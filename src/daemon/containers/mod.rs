@@ -21,6 +21,8 @@ mod fake;
 #[cfg(test)]
 mod fixture;
 mod found;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod list;
 pub(crate) mod reader;
 mod report;

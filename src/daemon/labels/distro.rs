@@ -152,7 +152,7 @@ fn unknown(by_init: &str, by_wslpath: &str, configured: &str) -> DistroName {
 
 /// The distro whose root this is in Windows, `\\wsl.localhost\NAME\` or `\\wsl$\NAME\`. WSL has been seen to answer with a
 /// part of that (canonical/ubuntu-pro-for-wsl, pull request 1621), so only the whole counts.
-fn name_in(path: &str) -> Option<&str> {
+pub(super) fn name_in(path: &str) -> Option<&str> {
     let name = SHARES
         .iter()
         .find_map(|share| path.strip_prefix(share))?

@@ -62,7 +62,7 @@ pub(super) fn variable(
 }
 
 /// The first value of a variable in an environment, as getenv(3) would find it.
-fn find(mut environ: impl Read, name: &str) -> Result<Option<Vec<u8>>, EnvironError> {
+pub(super) fn find(mut environ: impl Read, name: &str) -> Result<Option<Vec<u8>>, EnvironError> {
     let mut search = Search::new(name);
     let mut piece = Zeroizing::new([0; PIECE]);
     let mut total = 0;

@@ -7,6 +7,8 @@ mod attributor;
 mod declarations;
 mod distro;
 mod environ;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod names;
 mod processes;
 mod readers;

@@ -6,6 +6,8 @@
 //! hang (`environ`, `cmdline`; the former is [`super::environ`]'s), or lead out of our file system (`cwd`, `root`).
 
 mod cgroup;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod stat;
 
 use std::collections::{BTreeMap, BTreeSet};

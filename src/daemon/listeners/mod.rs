@@ -4,6 +4,8 @@
 //! Nothing here knows who owns a socket; that is [`crate::labels`]. All distros of one WSL VM share the network
 //! namespace, so a scan sees the sockets of every distro.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod procfs;
 mod sock_diag;
 mod udp;

@@ -40,7 +40,7 @@ pub(super) fn listeners(protocol: Protocol) -> io::Result<Vec<Socket>> {
 }
 
 /// The TCP listeners of one file.
-fn tcp(file: impl BufRead) -> io::Result<Vec<Socket>> {
+pub(super) fn tcp(file: impl BufRead) -> io::Result<Vec<Socket>> {
     let listening = listening_part(file)?;
     let entries =
         TcpNetEntries::from_buf_read(listening.as_bytes(), current_system_info()).map_err(invalid)?;
@@ -54,7 +54,7 @@ fn tcp(file: impl BufRead) -> io::Result<Vec<Socket>> {
 }
 
 /// The UDP sockets of one file that are bound and have no peer.
-fn udp(file: impl BufRead) -> io::Result<Vec<Socket>> {
+pub(super) fn udp(file: impl BufRead) -> io::Result<Vec<Socket>> {
     let entries = UdpNetEntries::from_buf_read(file, current_system_info()).map_err(invalid)?;
     let unconnected = entries
         .0

@@ -1,5 +1,7 @@
 //! Listening sockets by NETLINK_SOCK_DIAG: the conversation with the kernel. What the bytes mean is in `message`.
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod message;
 
 use std::io;

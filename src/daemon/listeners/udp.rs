@@ -122,7 +122,7 @@ fn client_ports() -> io::Result<RangeInclusive<u16>> {
 }
 
 /// Two numbers with white space around them.
-fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
+pub(super) fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse);
     match (numbers.next()?, numbers.next()?, numbers.next()) {
         (Ok(first), Ok(last), None) => Some(first..=last),

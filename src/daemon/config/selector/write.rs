@@ -2,11 +2,12 @@
 
 use glob::Pattern;
 
-use super::Key;
-use crate::labels::Label;
+use super::{Key, Selector};
+use crate::labels::{Label, Labels};
 
-/// The term that this label fulfils, so written that [`super::Selector::parse`] reads it; none for a label that a selector
-/// cannot name. A selector is one or more of them with commas between.
+/// The term that this label fulfils, so written that [`Selector::parse`] reads it; none for a label that a selector
+/// cannot name, or whose value it cannot: a user's name of digits alone, a text that is too long with its brackets. A selector
+/// is one or more of them with commas between.
 #[must_use]
 pub fn term_for(label: &Label) -> Option<String> {
     let key = Key::named(&label.key)?;
@@ -28,7 +29,11 @@ pub fn term_for(label: &Label) -> Option<String> {
         | Key::ContainerLabel(_) => escaped(&label.value),
         Key::Port | Key::Proto | Key::Bind | Key::Family | Key::Uid => label.value.clone(),
     };
-    (!value.is_empty()).then(|| format!("{}={value}", key.name()))
+    let term = format!("{}={value}", key.name());
+    let alone = Labels::from_iter([(label.key.as_str(), label.value.as_str())]);
+    Selector::parse(&term)
+        .is_ok_and(|selector| selector.matches(&alone))
+        .then_some(term)
 }
 
 fn escaped(value: &str) -> String {
