@@ -17,8 +17,10 @@
 //!
 //! The stable compiler can count edges, too: LLVM's pass for that is asked for by `-C passes=sancov-module`, as
 //! `cargo fuzz --sanitizer none` does it. `libfuzzer-sys` brings libFuzzer as C++ source, so that neither another toolchain nor
-//! another program has to be installed, and a run of a few seconds is a run. What is missing is AddressSanitizer, which
-//! needs a nightly compiler; no parser of ours has unsafe code.
+//! another program has to be installed, and a run of a few seconds is a run. The edges of our own crates are counted, with
+//! the generic code of others that they make (serde's above all). Libraries are those of all other builds, so that it takes
+//! one minute to build instead of several, and runs faster. What is missing is AddressSanitizer, which needs a nightly
+//! compiler; no parser of ours has unsafe code.
 //!
 //! `cargo fuzz` would be a program to install for what six compiler flags do. `bolero` runs one harness in several engines:
 //! by its own program, and with the stable compiler in this engine again. AFL has to be installed and compiled, wants
