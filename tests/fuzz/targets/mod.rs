@@ -7,6 +7,7 @@ mod containers;
 mod control;
 mod environ;
 mod head;
+mod hosts;
 mod keys;
 mod proc_net;
 mod process;
@@ -21,7 +22,7 @@ mod wsl;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them, in the order in which they run.
-pub(crate) const TARGETS: [Target; 16] = [
+pub(crate) const TARGETS: [Target; 17] = [
     ("config", config::target),
     ("selector", selector::target),
     ("companion", companion::target),
@@ -32,6 +33,7 @@ pub(crate) const TARGETS: [Target; 16] = [
     ("environ", environ::target),
     ("accounts", accounts::target),
     ("containers", containers::target),
+    ("hosts", hosts::target),
     ("protocol", protocol::target),
     ("head", head::target),
     ("control", control::target),
