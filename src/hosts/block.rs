@@ -63,10 +63,11 @@ impl LineEnd {
 /// # Errors
 /// [`Utf16`].
 pub fn rewrite<'a>(file: &'a [u8], names: &Names, line_end: LineEnd) -> Result<Rewritten<'a>, Utf16> {
-    if file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff") {
+    let foreign = Foreign::of(file);
+    // Without the lines of ours, too: what they hide would show once they are gone.
+    if is_utf16(file) || is_utf16(&foreign.before) || foreign.before.is_empty() && is_utf16(&foreign.after) {
         return Err(Utf16);
     }
-    let foreign = Foreign::of(file);
     let taken = foreign.names_among(names);
     let lines: Vec<String> = names
         .iter()
@@ -177,6 +178,10 @@ impl Foreign {
         });
         found.filter(|name| names.get(name).is_some()).collect()
     }
+}
+
+fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }
 
 fn line(name: &HostName, address: IpAddr) -> String {

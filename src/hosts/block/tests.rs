@@ -147,11 +147,15 @@ fn when_all_names_are_taken_there_is_no_block() {
 
 #[test]
 fn nothing_is_written_into_a_file_that_nobody_can_read() {
-    for file in [&b"\xff\xfea\0\n\0"[..], b"\xfe\xff\0a\0\n"] {
-        assert_eq!(
-            rewrite(file, &names(&[("shop", "10.0.0.1")]), LineEnd::CrLf),
-            Err(Utf16)
-        );
+    for file in [
+        &b"\xff\xfea\0\n\0"[..],
+        b"\xfe\xff\0a\0\n",
+        // What is left without the lines of ours.
+        b"# END wslnet\n\xff\xfea\0\n\0",
+    ] {
+        for list in [&[("shop", "10.0.0.1")][..], &[]] {
+            assert_eq!(rewrite(file, &names(list), LineEnd::CrLf), Err(Utf16), "{file:?}");
+        }
     }
 }
 

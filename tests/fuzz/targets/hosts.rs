@@ -22,7 +22,8 @@ pub(super) fn target(bytes: &[u8]) {
     let line_end = if end & 1 == 0 { LineEnd::Lf } else { LineEnd::CrLf };
     let names = names(*chosen);
     let Ok(written) = rewrite(file, &names, line_end) else {
-        assert!(file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff"));
+        let mut pairs = file.windows(2);
+        assert!(pairs.any(|pair| pair == b"\xff\xfe" || pair == b"\xfe\xff"));
         return;
     };
 

@@ -9,6 +9,7 @@ mod environ;
 mod head;
 mod hosts;
 mod keys;
+mod portproxy;
 mod proc_net;
 mod process;
 mod protocol;
@@ -22,7 +23,7 @@ mod wsl;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them, in the order in which they run.
-pub(crate) const TARGETS: [Target; 17] = [
+pub(crate) const TARGETS: [Target; 18] = [
     ("config", config::target),
     ("selector", selector::target),
     ("companion", companion::target),
@@ -34,6 +35,7 @@ pub(crate) const TARGETS: [Target; 17] = [
     ("accounts", accounts::target),
     ("containers", containers::target),
     ("hosts", hosts::target),
+    ("portproxy", portproxy::target),
     ("protocol", protocol::target),
     ("head", head::target),
     ("control", control::target),

@@ -93,7 +93,7 @@ pub fn load(state_dir: &Path) -> Result<Ours, JournalError> {
     parse(&content)
 }
 
-fn parse(content: &[u8]) -> Result<Ours, JournalError> {
+pub(super) fn parse(content: &[u8]) -> Result<Ours, JournalError> {
     let Head { version } = serde_json::from_slice(content).map_err(JournalError::Content)?;
     if version != VERSION {
         return Err(JournalError::Version(version));

@@ -8,6 +8,8 @@
 
 mod entry;
 mod execute;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod helper;
 mod journal;
 mod reasons;
