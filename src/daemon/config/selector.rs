@@ -218,6 +218,14 @@ impl Key {
         }
     }
 
+    /// Whether anybody can choose its values; those of the others are numbers, words and addresses.
+    fn is_free_text(&self) -> bool {
+        !matches!(
+            self,
+            Self::Port | Self::Proto | Self::Bind | Self::Family | Self::Uid
+        )
+    }
+
     /// The key of this name.
     fn named(name: &str) -> Option<Self> {
         // After a bracket, what would end a term does not.

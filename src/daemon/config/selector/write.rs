@@ -11,23 +11,11 @@ use crate::labels::{Label, Labels};
 #[must_use]
 pub fn term_for(label: &Label) -> Option<String> {
     let key = Key::named(&label.key)?;
-    let value = match key {
+    let value = if key.is_free_text() {
         // Comma and blanks would end the term or be trimmed; in brackets they are characters like others.
-        Key::Process
-        | Key::Exe
-        | Key::Interface
-        | Key::Unit
-        | Key::Slice
-        | Key::User
-        | Key::Group
-        | Key::Container
-        | Key::Image
-        | Key::ComposeProject
-        | Key::ComposeService
-        | Key::Wslnetd
-        | Key::Distro
-        | Key::ContainerLabel(_) => escaped(&label.value),
-        Key::Port | Key::Proto | Key::Bind | Key::Family | Key::Uid => label.value.clone(),
+        escaped(&label.value)
+    } else {
+        label.value.clone()
     };
     let term = format!("{}={value}", key.name());
     let alone = Labels::from_iter([(label.key.as_str(), label.value.as_str())]);
