@@ -47,7 +47,7 @@ async fn relay(forward: &Forward, client: &TcpStream, peer: SocketAddr, target: 
             return;
         }
     };
-    if pump(client, &service.stream, &forward.traffic).await == End::Complete {
+    if pump(client, &service.stream, &forward.traffic, &forward.budget).await == End::Complete {
         close_in_order(&SockRef::from(client));
         close_in_order(&SockRef::from(&service.stream));
     }

@@ -21,6 +21,7 @@ mod forwarder;
 mod gate;
 mod options;
 mod outbound;
+mod pace;
 mod pump;
 mod seldom;
 mod udp;

@@ -11,10 +11,11 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a direction reads at once. It holds such a buffer only while bytes are there, so idle connections cost none.
-const BUFFER: usize = 8 * 1024;
-/// Buffers that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
-const BURST: usize = 16;
+use crate::budget::Budget;
+use crate::pace::{Pace, with_scratch};
+
+/// Bytes that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
+const BURST: usize = 1024 * 1024;
 /// How often a side that has nothing more to say is asked whether it was reset, where no event tells.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -72,10 +73,10 @@ pub(crate) struct Traffic {
 /// Carries everything between `client` and `service`.
 ///
 /// There is no idle limit, also not when one side has finished: the answer to a request may take minutes.
-pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic) -> End {
+pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic, budget: &Budget) -> End {
     let (client, service) = (&Side::new(client), &Side::new(service));
-    let mut inward = pin!(carry(client, service, &traffic.inward));
-    let mut outward = pin!(carry(service, client, &traffic.outward));
+    let mut inward = pin!(carry(client, service, &traffic.inward, budget));
+    let mut outward = pin!(carry(service, client, &traffic.outward, budget));
 
     let (first, rest, finished) = tokio::select! {
         first = &mut inward => (first, outward, client),
@@ -98,10 +99,12 @@ pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traf
 }
 
 /// One direction: reads to the end of `source`, then ends `sink`.
-async fn carry(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64) -> Result<(), Broken> {
+async fn carry(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64, budget: &Budget) -> Result<(), Broken> {
+    let mut pace = Pace::default();
     loop {
         source.stream.readable().await.map_err(|_gone| Broken::AtOnce)?;
-        if carry_burst(source, sink, count).await? {
+        pace.share(budget.connections());
+        if carry_burst(source, sink, count, &mut pace).await? {
             break;
         }
         tokio::task::yield_now().await;
@@ -115,32 +118,83 @@ async fn carry(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64) -> Result<
 }
 
 /// Carries what is there, but not for too long. Returns whether the source has come to its end.
-async fn carry_burst(source: &Side<'_>, sink: &Side<'_>, count: &AtomicU64) -> Result<bool, Broken> {
-    let mut buffer = Vec::with_capacity(BUFFER);
-    for _ in 0..BURST {
-        buffer.clear();
-        match source.stream.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(true),
-            Ok(_) => write_all(sink, &buffer, count).await?,
-            Err(error) if is_transient(&error) => break,
-            Err(_) => return Err(Broken::AtOnce),
+async fn carry_burst(
+    source: &Side<'_>,
+    sink: &Side<'_>,
+    count: &AtomicU64,
+    pace: &mut Pace,
+) -> Result<bool, Broken> {
+    let mut carried = 0;
+    while carried < BURST {
+        match carry_once(source, sink, count, pace)? {
+            Step::Carried(bytes) => carried += bytes,
+            Step::Stuck(rest) => {
+                carried += rest.len();
+                write_all(sink, &rest, count).await?;
+            }
+            Step::Empty => break,
+            Step::End => return Ok(true),
         }
     }
     Ok(false)
 }
 
-async fn write_all(sink: &Side<'_>, mut bytes: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+/// What one read came to.
+enum Step {
+    /// So many bytes were read, and the sink has taken all of them.
+    Carried(usize),
+    /// What the sink does not take now.
+    Stuck(Vec<u8>),
+    /// Nothing is there to be read now.
+    Empty,
+    /// Nothing will ever be there again.
+    End,
+}
+
+/// Reads once and hands on what the sink takes without waiting. Only what it does not take costs memory of its own.
+fn carry_once(
+    source: &Side<'_>,
+    sink: &Side<'_>,
+    count: &AtomicU64,
+    pace: &mut Pace,
+) -> Result<Step, Broken> {
+    with_scratch(|scratch| {
+        let wanted = pace.size();
+        let bytes = match source.stream.try_read(&mut scratch[..wanted]) {
+            Ok(0) => return Ok(Step::End),
+            Ok(read) => &scratch[..read],
+            Err(error) if is_transient(&error) => return Ok(Step::Empty),
+            Err(_) => return Err(Broken::AtOnce),
+        };
+        pace.has_read(bytes.len());
+        let rest = write_now(sink, bytes, count)?;
+        Ok(if rest.is_empty() {
+            Step::Carried(bytes.len())
+        } else {
+            Step::Stuck(rest.to_vec())
+        })
+    })
+}
+
+/// Writes what the sink takes without waiting, and returns the rest.
+fn write_now<'b>(sink: &Side<'_>, mut bytes: &'b [u8], count: &AtomicU64) -> Result<&'b [u8], Broken> {
     while !bytes.is_empty() {
         match sink.stream.try_write(bytes) {
             Ok(written) => {
                 count.fetch_add(written as u64, Ordering::Relaxed);
                 bytes = &bytes[written..];
             }
-            Err(error) if is_transient(&error) => {
-                sink.stream.writable().await.map_err(|_gone| Broken::AtOnce)?;
-            }
+            Err(error) if is_transient(&error) => break,
             Err(error) => return Err(sink.failed(&error)),
         }
+    }
+    Ok(bytes)
+}
+
+async fn write_all(sink: &Side<'_>, mut bytes: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+    while !bytes.is_empty() {
+        sink.stream.writable().await.map_err(|_gone| Broken::AtOnce)?;
+        bytes = write_now(sink, bytes, count)?;
     }
     Ok(())
 }
