@@ -10,7 +10,7 @@ use std::cell::RefCell;
 /// What a direction reads at first: the answer to most requests.
 const FIRST: usize = 16 * 1024;
 /// The most that a direction reads at once. More saves nothing that could be measured.
-const MOST: usize = 256 * 1024;
+const MOST: usize = 128 * 1024;
 /// The least, however many connections there are.
 const LEAST: usize = 4 * 1024;
 /// What the connections of a program may hold of bytes that are stuck, each way, as long as [`LEAST`] is not more.
