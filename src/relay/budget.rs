@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::outbound::Outbound;
 use crate::seldom::Seldom;
@@ -18,6 +18,9 @@ pub struct Limits {
     pub per_forward: usize,
     /// Connections that all TCP forwards together may have at a time.
     pub total: usize,
+    /// Directions of connections that may have a pipe of their own for bulk data, on Linux. Each takes two descriptors and
+    /// up to a quarter MiB of kernel memory while data flows.
+    pub pipes: usize,
     /// How long a dial may take, all its attempts together.
     pub dial_timeout: Duration,
     /// Flows that one UDP forward may have at a time.
@@ -42,6 +45,7 @@ impl Default for Limits {
         Self {
             per_forward: 1024,
             total: 8192,
+            pipes: 64,
             dial_timeout: Duration::from_secs(5),
             flows_per_forward: 1024,
             flows_total: 4096,
@@ -57,6 +61,7 @@ pub struct Budget {
     limits: Limits,
     connections: Arc<Pool>,
     flows: Arc<Pool>,
+    pipes: Arc<Semaphore>,
     outbound: Arc<Outbound>,
     own: Arc<Own>,
     accept_trouble: Mutex<Seldom>,
@@ -73,6 +78,7 @@ impl Budget {
             limits,
             connections: Pool::new(limits.per_forward, limits.total),
             flows: Pool::new(limits.flows_per_forward, limits.flows_total),
+            pipes: Arc::new(Semaphore::new(limits.pipes)),
             outbound: Arc::default(),
             own: Arc::default(),
             accept_trouble: Mutex::default(),
@@ -108,6 +114,11 @@ impl Budget {
     /// The right to one flow of the forward whose live flows `live` counts.
     pub(crate) fn flow_slot(&self, live: &Arc<watch::Sender<usize>>) -> Option<Slot> {
         Slot::take(&self.flows, live)
+    }
+
+    /// The right to one pipe; given back when dropped.
+    pub(crate) fn pipe_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.pipes).try_acquire_owned().ok()
     }
 
     /// The TCP sockets that this program has dialled out with.

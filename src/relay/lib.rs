@@ -21,7 +21,6 @@ mod forwarder;
 mod gate;
 mod options;
 mod outbound;
-mod pace;
 mod pump;
 mod seldom;
 mod udp;

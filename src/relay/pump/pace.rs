@@ -11,6 +11,8 @@ use std::cell::RefCell;
 const FIRST: usize = 16 * 1024;
 /// The most that a direction reads at once. More saves nothing that could be measured.
 const MOST: usize = 128 * 1024;
+/// A direction that reads so much at once carries bulk data: reads of half of that were full.
+const BULK: usize = 64 * 1024;
 /// The least, however many connections there are.
 const LEAST: usize = 4 * 1024;
 /// What the connections of a program may hold of bytes that are stuck, each way, as long as [`LEAST`] is not more.
@@ -24,7 +26,7 @@ thread_local! {
 ///
 /// # Panics
 /// When it is lent already.
-pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
         if scratch.is_empty() {
             scratch.resize(MOST, 0);
@@ -35,7 +37,7 @@ pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// The pace of one direction.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     size: usize,
     share: usize,
 }
@@ -51,17 +53,22 @@ impl Default for Pace {
 
 impl Pace {
     /// Takes note of how many connections share what may be held.
-    pub(crate) fn share(&mut self, connections: usize) {
+    pub(super) fn share(&mut self, connections: usize) {
         self.share = (HELD / connections.max(1)).clamp(LEAST, MOST);
     }
 
     /// How much to read now, in bytes; never more than the thread's buffer is long.
-    pub(crate) fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size.min(self.share)
     }
 
+    /// Whether reads have been full again and again.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.size >= BULK
+    }
+
     /// Takes note of a read of so many bytes. A full one promises more.
-    pub(crate) fn has_read(&mut self, bytes: usize) {
+    pub(super) fn has_read(&mut self, bytes: usize) {
         if bytes >= self.size() {
             self.size = (self.size * 2).min(MOST);
         }
@@ -82,6 +89,7 @@ mod tests {
         }
 
         assert_eq!((bulk.size(), chatter.size()), (MOST, FIRST));
+        assert!(bulk.is_bulk() && !chatter.is_bulk());
     }
 
     #[test]

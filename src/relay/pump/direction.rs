@@ -1,0 +1,170 @@
+//! One direction of a connection.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::express::Express;
+use super::pace::{Pace, with_scratch};
+use super::side::{Broken, Side, is_transient};
+use crate::budget::Budget;
+
+/// Bytes that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
+const BURST: usize = 1024 * 1024;
+/// How long a direction that has nothing to carry keeps its way through the kernel from others.
+const KEEP: Duration = Duration::from_secs(1);
+
+/// What one read came to.
+enum Step {
+    /// So many bytes were read, and the sink has taken all of them.
+    Carried(usize),
+    /// So many bytes were read, and the sink does not take all of them now.
+    Stuck(usize, Rest),
+    /// Nothing is there to be read now.
+    Empty,
+    /// Nothing will ever be there again.
+    End,
+}
+
+/// Where bytes are that the sink does not take now.
+enum Rest {
+    /// Here.
+    Memory(Vec<u8>),
+    /// In the kernel.
+    Express,
+}
+
+/// Carries what `source` says to `sink`.
+pub(super) struct Direction<'a> {
+    source: &'a Side<'a>,
+    sink: &'a Side<'a>,
+    count: &'a AtomicU64,
+    budget: &'a Budget,
+    pace: Pace,
+    express: Express,
+}
+
+impl<'a> Direction<'a> {
+    /// What the sink takes is added to `count`.
+    pub(super) fn new(
+        source: &'a Side<'a>,
+        sink: &'a Side<'a>,
+        count: &'a AtomicU64,
+        budget: &'a Budget,
+    ) -> Self {
+        Self {
+            source,
+            sink,
+            count,
+            budget,
+            pace: Pace::default(),
+            express: Express::default(),
+        }
+    }
+
+    /// Reads to the end of the source, then ends the sink.
+    pub(super) async fn carry(mut self) -> Result<(), Broken> {
+        loop {
+            self.more().await?;
+            self.pace.share(self.budget.connections());
+            if self.burst().await? {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        if self.source.is_gone() {
+            return Err(Broken::AtOnce);
+        }
+        self.sink.end()
+    }
+
+    /// Returns when the source has more to say.
+    async fn more(&mut self) -> Result<(), Broken> {
+        if self.express.is_open() {
+            match tokio::time::timeout(KEEP, self.source.readable()).await {
+                Ok(ready) => return ready,
+                Err(_elapsed) => {
+                    self.express.close();
+                    self.pace = Pace::default();
+                }
+            }
+        }
+        self.source.readable().await
+    }
+
+    /// Carries what is there, but not for too long. Returns whether the source has come to its end.
+    async fn burst(&mut self) -> Result<bool, Broken> {
+        let mut carried = 0;
+        while carried < BURST {
+            match self.step()? {
+                Step::Carried(bytes) => carried += bytes,
+                Step::Stuck(bytes, rest) => {
+                    self.finish(rest).await?;
+                    carried += bytes;
+                }
+                Step::Empty => break,
+                Step::End => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads once and hands on what the sink takes without waiting.
+    fn step(&mut self) -> Result<Step, Broken> {
+        if self.pace.is_bulk() && self.express.open(self.budget) {
+            match self.express.take(self.source) {
+                Ok(Some(0)) => return Ok(Step::End),
+                Ok(Some(bytes)) => {
+                    return Ok(if self.express.hand_on(self.sink, self.count)? {
+                        Step::Carried(bytes)
+                    } else {
+                        Step::Stuck(bytes, Rest::Express)
+                    });
+                }
+                // A kernel that cannot do this with these sockets says so before it takes anything.
+                Ok(None) => {}
+                Err(error) if is_transient(&error) => return Ok(Step::Empty),
+                Err(_) => return Err(Broken::AtOnce),
+            }
+        }
+        self.copy()
+    }
+
+    /// As [`Direction::step`], through this program's memory. Only what the sink does not take costs memory for longer.
+    fn copy(&mut self) -> Result<Step, Broken> {
+        with_scratch(|scratch| {
+            let read = match self.source.stream.try_read(&mut scratch[..self.pace.size()]) {
+                Ok(0) => return Ok(Step::End),
+                Ok(read) => read,
+                Err(error) if is_transient(&error) => return Ok(Step::Empty),
+                Err(_) => return Err(Broken::AtOnce),
+            };
+            self.pace.has_read(read);
+            let rest = self.sink.write_now(&scratch[..read], self.count)?;
+            Ok(if rest.is_empty() {
+                Step::Carried(read)
+            } else {
+                Step::Stuck(read, Rest::Memory(rest.to_vec()))
+            })
+        })
+    }
+
+    /// Waits until the sink has taken what it did not take at once.
+    async fn finish(&mut self, rest: Rest) -> Result<(), Broken> {
+        match rest {
+            Rest::Memory(bytes) => {
+                let mut rest = bytes.as_slice();
+                while !rest.is_empty() {
+                    self.sink.writable().await?;
+                    rest = self.sink.write_now(rest, self.count)?;
+                }
+            }
+            Rest::Express => loop {
+                self.sink.writable().await?;
+                if self.express.hand_on(self.sink, self.count)? {
+                    break;
+                }
+            },
+        }
+        Ok(())
+    }
+}
