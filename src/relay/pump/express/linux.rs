@@ -47,7 +47,7 @@ impl Pipe {
                 self.held = taken;
                 Ok(Some(taken))
             }
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
+            Err(error) if is_refusal(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -71,6 +71,13 @@ impl Pipe {
         }
         Ok(true)
     }
+}
+
+/// The system cannot do it with this socket, or a system call filter does not let us. A read would fail otherwise.
+fn is_refusal(error: &io::Error) -> bool {
+    [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM]
+        .iter()
+        .any(|refusal| error.raw_os_error() == Some(*refusal as i32))
 }
 
 fn flags() -> SpliceFFlags {
