@@ -52,6 +52,12 @@
 #>
 [CmdletBinding()]
 param(
+    [switch] $AllowShutdown,
+    [switch] $AllowSleep,
+    [switch] $AllowNetworkChange,
+    [switch] $AllowAddressChange,
+    [switch] $List,
+    [switch] $SelfTest,
     [string] $Distribution = '',
     [string] $SecondDistribution = '',
     [string] $LanClient = 'self-addressed',
@@ -59,14 +65,8 @@ param(
     [string[]] $Only = @(),
     [string[]] $Skip = @(),
     [ValidateRange(1024, 60000)] [int] $FirstPort = 28100,
-    [switch] $AllowShutdown,
-    [switch] $AllowSleep,
-    [switch] $AllowNetworkChange,
-    [switch] $AllowAddressChange,
     [string] $AddressInterface = '',
-    [string] $OutFile = 'wslnet-verified.md',
-    [switch] $List,
-    [switch] $SelfTest
+    [string] $OutFile = 'wslnet-verified.md'
 )
 
 Set-StrictMode -Version 3.0
@@ -867,7 +867,7 @@ function Test-Conflict {
     Add-Note "the reason given: $($forward.reason)"
     Confirm-That ($forward.reason.Contains("pid $PID")) "the reason names this process, pid $PID"
     Confirm-That ((Get-Greeting $address $port 500) -ne $Greeting) 'the client does not get the service in the distro'
-    Confirm-That $listener.Pending() 'the client is the program''s on Windows'
+    Confirm-That ($listener.Pending()) 'the client is the program''s on Windows'
     $listener.Stop()
     $after = Wait-Served $address $port
     Add-Note "served $after ms after the program went"
@@ -1441,7 +1441,7 @@ function Write-Report {
     param([string] $Path)
     $utf8 = New-Object System.Text.UTF8Encoding $false
     $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
-    $table = ConvertTo-Table $script:Results.ToArray() $script:Facts
+    $table = ConvertTo-Table ($script:Results.ToArray()) $script:Facts
     [System.IO.File]::WriteAllLines($full, [string[]]$table, $utf8)
     $everything = [ordered]@{ machine = $script:Facts; results = $script:Results.ToArray() }
     $json = [System.IO.Path]::ChangeExtension($full, '.json')
