@@ -11,7 +11,10 @@
 
     Whatever is changed is put back, also after Ctrl-C. What belongs to others (hosts file with its access list, portproxy
     entries, firewall rules) is read before and after and compared. If this program is killed, the listeners and the
-    configuration file in the distro go too, because their helper ends with its standard input.
+    configuration file in the distro go too, because their helper ends with its standard input; what it has changed in Windows by then
+    stays: a rule named wslnet-verify-block, entries of portproxy at 127.77.7.7, the address 192.0.2.77, a network that is public.
+
+    The results name adapters, networks, addresses and firewall rules of this machine. Read them before you publish them.
 
     Checks that need more rights or more consent than they were given are skipped, and say so. Nothing asks for elevation:
     start it in an administrator's window to have all of them.
@@ -675,14 +678,27 @@ function Confirm-FromLan {
 
 function Get-HostsPath { Join-Path ([Environment]::SystemDirectory) 'drivers\etc\hosts' }
 
-# A hosts file without the block of wslnet, as text in which each byte is one character. What is left is of others.
+# A hosts file without the lines of wslnet, as text in which each byte is one character. What is left is of others. Where the last
+# line before the block had no end, the first mark says so, and that line's end goes with it.
 function Remove-HostsBlock {
     param([string] $Text)
-    $block = [regex] '(?m)^# BEGIN wslnet[^\n]*\n(?:[^\n]*\n)*?# END wslnet[^\n]*(?:\n|\z)'
-    $block.Replace($Text, '')
+    $rest = [regex]::Replace($Text, '(?m)^(?:# END wslnet[^\n]*|[^\n]* # wslnet\r?)(?:\n|\z)', '')
+    $rest = [regex]::Replace($rest, '\r?\n# BEGIN wslnet[^\n]*the line above had no end[^\n]*(?:\n|\z)', '')
+    [regex]::Replace($rest, '(?m)^# BEGIN wslnet[^\n]*(?:\n|\z)', '')
 }
 
 function Get-HostsText { [System.Text.Encoding]::GetEncoding(28591).GetString([System.IO.File]::ReadAllBytes((Get-HostsPath))) }
+
+# In the place of a text that is nobody's business.
+function Get-Digest {
+    param([string] $Text)
+    $sha = [System.Security.Cryptography.SHA256]::Create()
+    try {
+        [System.BitConverter]::ToString($sha.ComputeHash([System.Text.Encoding]::UTF8.GetBytes($Text))).Replace('-', '')
+    } finally {
+        $sha.Dispose()
+    }
+}
 
 # The values of a key of the registry, as name, kind and content, in order.
 function Get-RegistryLines {
@@ -724,7 +740,7 @@ function Select-ForeignRules {
 function Get-Snapshot {
     $lines = New-Object System.Collections.Generic.List[string]
     $hosts = Get-HostsPath
-    $lines.Add("hosts bytes: $(Remove-HostsBlock (Get-HostsText))")
+    $lines.Add("hosts bytes: $(Get-Digest (Remove-HostsBlock (Get-HostsText)))")
     $lines.Add("hosts owner and access: $((Get-Acl -LiteralPath $hosts).Sddl)")
     $lines.Add("hosts attributes: $([System.IO.File]::GetAttributes($hosts))")
     foreach ($type in $PortProxyTypes) {
@@ -1176,7 +1192,7 @@ function Test-Kill {
     Add-Note "closed $($clock.ElapsedMilliseconds) ms after the kill"
     Confirm-That (@(Get-Listeners | Where-Object { $_.OwningProcess -eq $id }).Count -eq 0) 'no socket of it is left'
     if ($isService) {
-        $back = Wait-Until 'the recovery action starts the service' 120000 { (Get-Service -Name $ServiceName).Status -eq 'Running' }
+        $back = Wait-Until 'the recovery action starts the service' 120000 { (Get-CompanionIdOrZero) -notin 0, $id }
         Add-Note "the service ran again after $back ms"
     } else {
         Start-Process -FilePath $image -ArgumentList $rest -WindowStyle Hidden
@@ -1466,6 +1482,10 @@ function Invoke-SelfTest {
     Confirm-That ((Remove-HostsBlock ($foreign + $block)) -ceq $foreign) 'self-test: a block at the end'
     Confirm-That ((Remove-HostsBlock ("x`r`n" + $block + 'y')) -ceq "x`r`ny") 'self-test: a block in the middle'
     Confirm-That ((Remove-HostsBlock $foreign) -ceq $foreign) 'self-test: no block'
+    $joined = $block.Replace('these lines', 'these lines (the line above had no end)')
+    Confirm-That ((Remove-HostsBlock ("127.0.0.1 a`r`n" + $joined)) -ceq '127.0.0.1 a') 'self-test: a last line without an end'
+    Confirm-That ((Remove-HostsBlock ($block.Replace('# END', "# mine`r`n# END"))) -ceq "# mine`r`n") 'self-test: a line of others in the block'
+    Confirm-That ((Get-Digest 'abc').StartsWith('BA7816BF')) 'self-test: digests'
     Confirm-That (@(Compare-Snapshot @('a', 'b') @('b', 'A')).Count -eq 2) 'self-test: case counts'
     Confirm-That (@(Compare-Snapshot @('a') @('a')).Count -eq 0) 'self-test: the same'
     Confirm-That (@(Compare-Snapshot @() @('a')).Count -eq 1) 'self-test: from nothing'
