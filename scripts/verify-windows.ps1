@@ -1484,7 +1484,8 @@ function Invoke-SelfTest {
     Confirm-That ((Remove-HostsBlock $foreign) -ceq $foreign) 'self-test: no block'
     $joined = $block.Replace('these lines', 'these lines (the line above had no end)')
     Confirm-That ((Remove-HostsBlock ("127.0.0.1 a`r`n" + $joined)) -ceq '127.0.0.1 a') 'self-test: a last line without an end'
-    Confirm-That ((Remove-HostsBlock ($block.Replace('# END', "# mine`r`n# END"))) -ceq "# mine`r`n") 'self-test: a line of others in the block'
+    $mine = '# mine' + "`r`n"
+    Confirm-That ((Remove-HostsBlock ($block.Replace('# END', $mine + '# END'))) -ceq $mine) 'self-test: a line of others in the block'
     Confirm-That ((Get-Digest 'abc').StartsWith('BA7816BF')) 'self-test: digests'
     Confirm-That (@(Compare-Snapshot @('a', 'b') @('b', 'A')).Count -eq 2) 'self-test: case counts'
     Confirm-That (@(Compare-Snapshot @('a') @('a')).Count -eq 0) 'self-test: the same'
