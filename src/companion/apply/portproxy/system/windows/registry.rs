@@ -139,7 +139,7 @@ impl Key {
                 ERROR_MORE_DATA => {
                     units = name.len() as u32;
                     // SAFETY: as above; type and data may be null.
-                    done(unsafe {
+                    let again = unsafe {
                         RegEnumValueW(
                             self.0,
                             index,
@@ -150,7 +150,12 @@ impl Key {
                             null_mut(),
                             null_mut(),
                         )
-                    })?;
+                    };
+                    // It was the last one, and somebody has removed it since.
+                    if again == ERROR_NO_MORE_ITEMS {
+                        return Ok(values);
+                    }
+                    done(again)?;
                     None
                 }
                 ERROR_NO_MORE_ITEMS => return Ok(values),
