@@ -1346,35 +1346,143 @@ function Test-Shutdown {
 
 # ---------------------------------------------------------------- which checks there are
 
-# name, what it proves, what it needs, and what is looked at
+# The name, the function, what it needs (Get-Missing), what it proves, and what is looked at.
 $Checks = @(
-    @{ Name = 'facts'; Proves = 'what this machine is'; Needs = @(); Function = 'Test-Facts'; Evidence = 'Get-NetFirewallProfile, Get-NetConnectionProfile, wsl --version' }
-    @{ Name = 'timing'; Proves = 'a listener appears and is reachable; it goes, the port closes'; Needs = @('nat'); Function = 'Test-Timing'; Evidence = 'TcpClient to the LAN address' }
-    @{ Name = 'lan'; Proves = 'reachable from the network at each address of Windows, IPv6 included'; Needs = @('nat'); Function = 'Test-Lan'; Evidence = 'connection from -LanClient' }
-    @{ Name = 'scan'; Proves = 'nothing is open but what is listed'; Needs = @('nat'); Function = 'Test-Scan'; Evidence = 'TcpClient to each address and port; Get-NetTCPConnection' }
-    @{ Name = 'wildcard'; Proves = 'the companion never binds a wildcard'; Needs = @(); Function = 'Test-Wildcard'; Evidence = 'Get-NetTCPConnection, Get-NetUDPEndpoint' }
-    @{ Name = 'conflict'; Proves = 'a program of Windows keeps its port, is named, and its going is noticed'; Needs = @('nat', 'relay'); Function = 'Test-Conflict'; Evidence = 'TcpListener of another process on the wildcard' }
-    @{ Name = 'wsl-first'; Proves = '127.0.0.1 is WSL''s, WSL first'; Needs = @('nat', 'relay'); Function = 'Test-WslFirst'; Evidence = 'Get-NetTCPConnection owner wslrelay' }
-    @{ Name = 'wsl-second'; Proves = '127.0.0.1 is WSL''s, the companion first'; Needs = @('nat', 'relay'); Function = 'Test-WslSecond'; Evidence = 'Get-NetTCPConnection owner wslrelay' }
-    @{ Name = 'gap'; Proves = '127.0.0.1 is filled for dual-stack listeners, and left when WSL wants it'; Needs = @('nat', 'relay'); Function = 'Test-Gap'; Evidence = 'Get-NetTCPConnection owners of 127.0.0.1 and ::1' }
-    @{ Name = 'excluded'; Proves = 'a port in an excluded range is explained'; Needs = @('nat', 'relay'); Function = 'Test-Excluded'; Evidence = 'netsh interface ipv4 show excludedportrange' }
-    @{ Name = 'portproxy'; Proves = 'portproxy: entries follow listeners, traffic flows, others'' entries stay'; Needs = @('nat', 'portproxy', 'elevated'); Function = 'Test-PortProxy'; Evidence = 'HKLM\SYSTEM\CurrentControlSet\Services\PortProxy before, during, after' }
-    @{ Name = 'names'; Proves = 'names in the hosts file resolve; its other bytes, access list and attributes stay'; Needs = @('nat', 'names'); Function = 'Test-Names'; Evidence = 'bytes and Get-Acl of the hosts file; GetHostAddresses' }
-    @{ Name = 'firewall'; Proves = 'the firewall rules are there and limited, and nothing blocks'; Needs = @(); Function = 'Test-Firewall'; Evidence = 'Get-NetFirewallRule -Group wslnet with its filters' }
-    @{ Name = 'block-rule'; Proves = 'a rule that blocks the companion is told of'; Needs = @('elevated'); Function = 'Test-BlockRule'; Evidence = 'New-NetFirewallRule -Action Block; status --json' }
-    @{ Name = 'mirrored'; Proves = 'mirrored and virtioproxy: firewall rules, no relay'; Needs = @('shared', 'elevated'); Function = 'Test-Mirrored'; Evidence = 'Get-NetFirewallRule, Get-NetFirewallHyperVRule' }
-    @{ Name = 'opt-out'; Proves = 'an opt-out keeps a port closed; taken back it opens'; Needs = @('nat'); Function = 'Test-OptOut'; Evidence = 'TcpClient for four seconds; wslnetd list --json' }
-    @{ Name = 'environment'; Proves = 'WSLNETD=off keeps a port closed'; Needs = @('nat'); Function = 'Test-Environment'; Evidence = 'TcpClient for four seconds' }
-    @{ Name = 'loopback'; Proves = 'a service on loopback is private'; Needs = @('nat'); Function = 'Test-Loopback'; Evidence = 'TcpClient for four seconds' }
-    @{ Name = 'udp'; Proves = 'UDP by a rule'; Needs = @('nat', 'relay'); Function = 'Test-Udp'; Evidence = 'UdpClient to the LAN address' }
-    @{ Name = 'two-distros'; Proves = 'two distros own only their own'; Needs = @('nat', 'second'); Function = 'Test-TwoDistros'; Evidence = 'TcpClient; list --json' }
-    @{ Name = 'throughput'; Proves = 'throughput of one connection, an indication'; Needs = @('nat'); Function = 'Test-Throughput'; Evidence = '256 MiB by TcpClient' }
-    @{ Name = 'kill'; Proves = 'kill of the companion leaves nothing open; it comes back'; Needs = @('nat', 'relay', 'own-process'); Function = 'Test-Kill'; Evidence = 'Stop-Process -Force; Get-NetTCPConnection; Get-Service' }
-    @{ Name = 'service'; Proves = 'service stop and start; the event log tells'; Needs = @('nat', 'service', 'elevated'); Function = 'Test-Service'; Evidence = 'Stop-Service, Start-Service, Get-WinEvent' }
-    @{ Name = 'address'; Proves = 'a change of Windows'' addresses is followed'; Needs = @('nat', 'elevated', 'address'); Function = 'Test-AddressChange'; Evidence = 'New-NetIPAddress, Remove-NetIPAddress; Get-NetTCPConnection' }
-    @{ Name = 'category'; Proves = 'a network that becomes public is left'; Needs = @('nat', 'elevated', 'network'); Function = 'Test-Category'; Evidence = 'Set-NetConnectionProfile; TcpClient' }
-    @{ Name = 'sleep'; Proves = 'sleep and resume'; Needs = @('nat', 'sleep'); Function = 'Test-Sleep'; Evidence = 'event 42 or 506 of Kernel-Power; TcpClient' }
-    @{ Name = 'shutdown'; Proves = 'wsl --shutdown: closed within the lease, back after the start'; Needs = @('nat', 'shutdown'); Function = 'Test-Shutdown'; Evidence = 'wsl --shutdown; TcpClient; list --json' }
+    @{
+        Name = 'facts'; Function = 'Test-Facts'; Needs = @()
+        Proves = 'what this machine is'
+        Evidence = 'Get-NetFirewallProfile, Get-NetConnectionProfile, wsl --version'
+    }
+    @{
+        Name = 'timing'; Function = 'Test-Timing'; Needs = @('nat')
+        Proves = 'a listener appears and is reachable; it goes, the port closes'
+        Evidence = 'TcpClient to the LAN address'
+    }
+    @{
+        Name = 'lan'; Function = 'Test-Lan'; Needs = @('nat')
+        Proves = 'reachable from the network at each address of Windows, IPv6 included'
+        Evidence = 'connection from -LanClient'
+    }
+    @{
+        Name = 'scan'; Function = 'Test-Scan'; Needs = @('nat')
+        Proves = 'nothing is open but what is listed'
+        Evidence = 'TcpClient to each address and port; Get-NetTCPConnection'
+    }
+    @{
+        Name = 'wildcard'; Function = 'Test-Wildcard'; Needs = @()
+        Proves = 'the companion never binds a wildcard'
+        Evidence = 'Get-NetTCPConnection, Get-NetUDPEndpoint'
+    }
+    @{
+        Name = 'conflict'; Function = 'Test-Conflict'; Needs = @('nat', 'relay')
+        Proves = 'a program of Windows keeps its port, is named, and its going is noticed'
+        Evidence = 'TcpListener of another process on the wildcard'
+    }
+    @{
+        Name = 'wsl-first'; Function = 'Test-WslFirst'; Needs = @('nat', 'relay')
+        Proves = '127.0.0.1 is WSL''s, WSL first'
+        Evidence = 'Get-NetTCPConnection owner wslrelay'
+    }
+    @{
+        Name = 'wsl-second'; Function = 'Test-WslSecond'; Needs = @('nat', 'relay')
+        Proves = '127.0.0.1 is WSL''s, the companion first'
+        Evidence = 'Get-NetTCPConnection owner wslrelay'
+    }
+    @{
+        Name = 'gap'; Function = 'Test-Gap'; Needs = @('nat', 'relay')
+        Proves = '127.0.0.1 is filled for dual-stack listeners, and left when WSL wants it'
+        Evidence = 'Get-NetTCPConnection owners of 127.0.0.1 and ::1'
+    }
+    @{
+        Name = 'excluded'; Function = 'Test-Excluded'; Needs = @('nat', 'relay')
+        Proves = 'a port in an excluded range is explained'
+        Evidence = 'netsh interface ipv4 show excludedportrange'
+    }
+    @{
+        Name = 'portproxy'; Function = 'Test-PortProxy'; Needs = @('nat', 'portproxy', 'elevated')
+        Proves = 'portproxy: entries follow listeners, traffic flows, others'' entries stay'
+        Evidence = 'HKLM\SYSTEM\CurrentControlSet\Services\PortProxy before, during, after'
+    }
+    @{
+        Name = 'names'; Function = 'Test-Names'; Needs = @('nat', 'names')
+        Proves = 'names in the hosts file resolve; its other bytes, access list and attributes stay'
+        Evidence = 'bytes and Get-Acl of the hosts file; GetHostAddresses'
+    }
+    @{
+        Name = 'firewall'; Function = 'Test-Firewall'; Needs = @()
+        Proves = 'the firewall rules are there and limited, and nothing blocks'
+        Evidence = 'Get-NetFirewallRule -Group wslnet with its filters'
+    }
+    @{
+        Name = 'block-rule'; Function = 'Test-BlockRule'; Needs = @('elevated')
+        Proves = 'a rule that blocks the companion is told of'
+        Evidence = 'New-NetFirewallRule -Action Block; status --json'
+    }
+    @{
+        Name = 'mirrored'; Function = 'Test-Mirrored'; Needs = @('shared', 'elevated')
+        Proves = 'mirrored and virtioproxy: firewall rules, no relay'
+        Evidence = 'Get-NetFirewallRule, Get-NetFirewallHyperVRule'
+    }
+    @{
+        Name = 'opt-out'; Function = 'Test-OptOut'; Needs = @('nat')
+        Proves = 'an opt-out keeps a port closed; taken back it opens'
+        Evidence = 'TcpClient for four seconds; wslnetd list --json'
+    }
+    @{
+        Name = 'environment'; Function = 'Test-Environment'; Needs = @('nat')
+        Proves = 'WSLNETD=off keeps a port closed'
+        Evidence = 'TcpClient for four seconds'
+    }
+    @{
+        Name = 'loopback'; Function = 'Test-Loopback'; Needs = @('nat')
+        Proves = 'a service on loopback is private'
+        Evidence = 'TcpClient for four seconds'
+    }
+    @{
+        Name = 'udp'; Function = 'Test-Udp'; Needs = @('nat', 'relay')
+        Proves = 'UDP by a rule'
+        Evidence = 'UdpClient to the LAN address'
+    }
+    @{
+        Name = 'two-distros'; Function = 'Test-TwoDistros'; Needs = @('nat', 'second')
+        Proves = 'two distros own only their own'
+        Evidence = 'TcpClient; list --json'
+    }
+    @{
+        Name = 'throughput'; Function = 'Test-Throughput'; Needs = @('nat')
+        Proves = 'throughput of one connection, an indication'
+        Evidence = '256 MiB by TcpClient'
+    }
+    @{
+        Name = 'kill'; Function = 'Test-Kill'; Needs = @('nat', 'relay', 'own-process')
+        Proves = 'kill of the companion leaves nothing open; it comes back'
+        Evidence = 'Stop-Process -Force; Get-NetTCPConnection; Get-Service'
+    }
+    @{
+        Name = 'service'; Function = 'Test-Service'; Needs = @('nat', 'service', 'elevated')
+        Proves = 'service stop and start; the event log tells'
+        Evidence = 'Stop-Service, Start-Service, Get-WinEvent'
+    }
+    @{
+        Name = 'address'; Function = 'Test-AddressChange'; Needs = @('nat', 'elevated', 'address')
+        Proves = 'a change of Windows'' addresses is followed'
+        Evidence = 'New-NetIPAddress, Remove-NetIPAddress; Get-NetTCPConnection'
+    }
+    @{
+        Name = 'category'; Function = 'Test-Category'; Needs = @('nat', 'elevated', 'network')
+        Proves = 'a network that becomes public is left'
+        Evidence = 'Set-NetConnectionProfile; TcpClient'
+    }
+    @{
+        Name = 'sleep'; Function = 'Test-Sleep'; Needs = @('nat', 'sleep')
+        Proves = 'sleep and resume'
+        Evidence = 'event 42 or 506 of Kernel-Power; TcpClient'
+    }
+    @{
+        Name = 'shutdown'; Function = 'Test-Shutdown'; Needs = @('nat', 'shutdown')
+        Proves = 'wsl --shutdown: closed within the lease, back after the start'
+        Evidence = 'wsl --shutdown; TcpClient; list --json'
+    }
 )
 
 function Test-Elevated {
