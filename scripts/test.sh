@@ -7,7 +7,8 @@
 #
 # Steps:
 #   shell      shellcheck of the scripts
-#   powershell the PowerShell scripts, read by two grammars (scripts/powershell.py): no registry has a PowerShell to run
+#   powershell the PowerShell scripts, read by two grammars (scripts/powershell.py), as no registry has a PowerShell to run;
+#              and what scripts/verify-windows.ps1 runs on Linux
 #   fmt        formatting
 #   clippy     lints of everything for Linux
 #   windows    lints of the Windows program and its crates
@@ -85,6 +86,7 @@ step_powershell() {
         cp scripts/powershell.txt "$room/made-of"
     fi
     "$room/bin/python" scripts/powershell.py scripts/*.ps1
+    python3 tests/verify_helper.py
 }
 
 step_fmt() { cargo fmt --all --check; }

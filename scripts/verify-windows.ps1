@@ -95,6 +95,7 @@ import os, socket, subprocess, sys, threading
 
 CONFIG = "/etc/wslnetd/config.d/zz-verify-windows.toml"
 held = {}
+stopped = set()
 
 
 def say(text):
@@ -202,8 +203,12 @@ def obey(words):
         return probe(words[1], int(words[2]), float(words[3]))
     elif words[0] == "configure":
         configure(bytes.fromhex(words[1]).decode() if len(words) > 1 else "")
-    elif words[0] == "unit" and words[1] in ("start", "stop"):
-        unit(words[1])
+    elif words[:2] == ["unit", "stop"]:
+        stopped.add("wslnetd")
+        unit("stop")
+    elif words[:2] == ["unit", "start"]:
+        unit("start")
+        stopped.clear()
     else:
         raise ValueError("no such command: " + words[0])
     return "ok"
@@ -217,8 +222,12 @@ try:
         except Exception as error:
             say("error %s: %s" % (type(error).__name__, error))
 finally:
-    if os.path.exists(CONFIG) and os.access(CONFIG, os.W_OK):
-        configure("")
+    try:
+        if os.path.exists(CONFIG) and os.access(CONFIG, os.W_OK):
+            configure("")
+    finally:
+        if stopped:
+            unit("start")
 '@
 # Reads the helper from standard input: a line to be passed over, as .NET Framework may begin with a byte order mark, the length,
 # and the text.
@@ -803,6 +812,8 @@ function Test-Timing {
     $address = Get-LanAddress
     $opened = New-Object System.Collections.Generic.List[long]
     $closed = New-Object System.Collections.Generic.List[long]
+    # Its start is no part of what is measured.
+    [void](Get-DistroHelper $script:Distro)
     foreach ($round in 1..5) {
         $port = Get-FreePort
         $clock = [System.Diagnostics.Stopwatch]::StartNew()
@@ -979,7 +990,8 @@ function Test-PortProxy {
     }
     foreach ($entry in $planted) {
         $path = Get-PortProxyPath $entry.Type
-        $made = @(@($path, (Split-Path -Path $path -Parent)) | Where-Object { -not (Test-Path -LiteralPath "HKLM:\$_") })
+        $above = Split-Path -Path $path -Parent
+        $made = @(@($path, $above, (Split-Path -Path $above -Parent)) | Where-Object { -not (Test-Path -LiteralPath "HKLM:\$_") })
         Register-Undo "a planted entry of portproxy, $($entry.Type) $($entry.Name)" {
             param($Where, $Name, $Made)
             $open = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey($Where, $true)
@@ -1001,7 +1013,7 @@ function Test-PortProxy {
     Add-Note "entries for port ${port}: $($ours -join ', ')"
     Confirm-That ($ours.Count -gt 0) 'there are entries'
     Confirm-That (@($before | Where-Object { $during -cnotcontains $_ }).Count -eq 0) 'those of others are as they were'
-    foreach ($each in @(Get-LanAddresses)) {
+    foreach ($each in @(Get-LanAddresses | Where-Object { $_ -notmatch '^fe80:' })) {
         [void](Wait-Served $each $port)
         Confirm-That ((Get-HolderOf $each $port) -eq 'svchost') "IP Helper has $each"
     }
@@ -1022,6 +1034,12 @@ function Test-Names {
     Set-DistroConfig "[[rule]]`nwhen = `"port=$port`"`nname = `"$name`"`n"
     Register-Undo 'the configuration in the distro' { Set-DistroConfig '' }
     Open-Listener $port
+    [void](Wait-Until "list says what became of the name $name" 15000 {
+            $forward = Get-Forward $port
+            $null -ne $forward -and $forward.state -eq 'active' -and ([string]$forward.reason).Contains("name $name")
+        })
+    $reason = [string](Get-Forward $port).reason
+    if ($reason.Contains("no name $name")) { Stop-Skipped $reason }
     [void](Wait-Until "$name.wsl is in the hosts file" 15000 { (Get-HostsText).Contains("$name.wsl") })
     Confirm-That ((Remove-HostsBlock (Get-HostsText)) -ceq (Remove-HostsBlock $before)) 'the lines of others are as they were'
     Confirm-That ((Get-Access $path) -ceq $access) "the access list is as it was, $access, and not $(Get-Access $path)"
@@ -1047,7 +1065,8 @@ function Test-Firewall {
         $program = ($rule | Get-NetFirewallApplicationFilter).Program
         $ports = $rule | Get-NetFirewallPortFilter
         $remote = @(($rule | Get-NetFirewallAddressFilter).RemoteAddress) -join ','
-        Add-Note "$($rule.DisplayName): $($rule.Direction) $($rule.Action), $($rule.Profile), $program, $($ports.Protocol) $(@($ports.LocalPort) -join ','), from $remote"
+        $where = "$($ports.Protocol) $(@($ports.LocalPort) -join ',') from $remote"
+        Add-Note "$($rule.DisplayName): $($rule.Direction) $($rule.Action), $($rule.Profile), $program, $where"
     }
     $allow = @($rules | Where-Object { [string]$_.Action -eq 'Allow' -and [string]$_.Enabled -eq 'True' -and [string]$_.Direction -eq 'Inbound' })
     Confirm-That ($allow.Count -gt 0) "an inbound rule of the group $Group allows"
@@ -1077,6 +1096,8 @@ function Test-BlockRule {
     }
     Remove-NetFirewallRule -Name $name
     [void](Wait-Until 'status tells no longer of it' 60000 { (Get-CompanionAnswer 'status') -notmatch 'block' })
+    # The rule stood between the distro and the companion, too.
+    [void](Wait-Until 'the distro is connected again' 30000 { @((Get-CompanionStatus).distros | Where-Object { $_.connected }).Count -gt 0 })
 }
 
 # Where Windows shares the ports already: rules alone, and no relay.
@@ -1223,7 +1244,8 @@ function Test-Service {
     Start-Service -Name $ServiceName
     $served = Wait-Served $address $port 60000
     Add-Note "served $served ms after the start"
-    $events = @(Get-WinEvent -FilterHashtable @{ LogName = 'Application'; ProviderName = $ServiceName; StartTime = $start } -ErrorAction SilentlyContinue)
+    $filter = @{ LogName = 'Application'; ProviderName = $ServiceName; StartTime = $start }
+    $events = @(Get-WinEvent -FilterHashtable $filter -ErrorAction SilentlyContinue)
     Add-Note "$($events.Count) entries in the event log"
     Confirm-That ($events.Count -gt 0) "the event log has entries of $ServiceName"
 }
@@ -1276,7 +1298,8 @@ function Test-Sleep {
     $start = Get-Date
     [void](Read-Host -Prompt 'Put the machine to sleep now, for a minute or more; wake it, then press Enter here')
     # 42: the system enters sleep; 506: modern standby begins.
-    $slept = @(Get-WinEvent -FilterHashtable @{ LogName = 'System'; ProviderName = 'Microsoft-Windows-Kernel-Power'; Id = 42, 506; StartTime = $start } -ErrorAction SilentlyContinue)
+    $filter = @{ LogName = 'System'; ProviderName = 'Microsoft-Windows-Kernel-Power'; Id = 42, 506; StartTime = $start }
+    $slept = @(Get-WinEvent -FilterHashtable $filter -ErrorAction SilentlyContinue)
     if ($slept.Count -eq 0) { Stop-Skipped 'Windows has no record of a sleep' }
     $served = Wait-Served $address $port 60000
     Add-Note "served $served ms after Enter, $([math]::Round(((Get-Date) - $start).TotalSeconds)) s after the question"
@@ -1290,7 +1313,11 @@ function Test-Throughput {
     $port = Get-FreePort
     Open-Listener $port
     [void](Wait-Served $address $port)
-    $ways = @(@{ Name = 'companion'; Address = $address }, @{ Name = 'the VM itself'; Address = $script:VmAddress }, @{ Name = 'WSL''s localhost'; Address = '127.0.0.1' })
+    $ways = @(
+        @{ Name = 'companion'; Address = $address }
+        @{ Name = 'the VM itself'; Address = $script:VmAddress }
+        @{ Name = 'WSL''s localhost'; Address = '127.0.0.1' }
+    )
     foreach ($way in $ways) {
         if ($way.Address -eq '') { continue }
         if (-not (Test-Served $way.Address $port)) { Add-Note "$($way.Name): not reached"; continue }
@@ -1359,8 +1386,8 @@ $Checks = @(
         Evidence = 'TcpClient to the LAN address'
     }
     @{
-        Name = 'lan'; Function = 'Test-Lan'; Needs = @('nat')
-        Proves = 'reachable from the network at each address of Windows, IPv6 included'
+        Name = 'lan'; Function = 'Test-Lan'; Needs = @('nat', 'client')
+        Proves = 'reachable from another machine at each address of Windows, IPv6 included'
         Evidence = 'connection from -LanClient'
     }
     @{
@@ -1404,7 +1431,7 @@ $Checks = @(
         Evidence = 'HKLM\SYSTEM\CurrentControlSet\Services\PortProxy before, during, after'
     }
     @{
-        Name = 'names'; Function = 'Test-Names'; Needs = @('nat', 'names')
+        Name = 'names'; Function = 'Test-Names'; Needs = @('nat')
         Proves = 'names in the hosts file resolve; its other bytes, access list and attributes stay'
         Evidence = 'bytes and Get-Acl of the hosts file; GetHostAddresses'
     }
@@ -1504,12 +1531,12 @@ function Get-Missing {
         'elevated' { if (-not (Test-Elevated)) { 'not elevated' } }
         'relay' { if ([string](Get-CompanionStatus).backend -ne 'relay') { 'the backend is not relay' } }
         'portproxy' { if ([string](Get-CompanionStatus).backend -ne 'portproxy') { 'the backend is not portproxy' } }
-        'names' { if (-not (Test-Elevated) -and -not (Test-IsService)) { 'names need a companion with the right to write the hosts file' } }
         'own-process' {
             if ((Test-IsService) -and -not (Test-Elevated)) { 'the companion is a service, and this is not elevated' }
             if (-not (Test-IsService) -and (Test-Elevated)) { 'the companion is the user''s, and this would start it again elevated' }
         }
         'service' { if (-not (Test-IsService)) { 'the companion does not run as a service' } }
+        'client' { if ($LanClient -eq 'self-addressed') { 'no -LanClient' } }
         'second' { if (-not $SecondDistribution) { 'no -SecondDistribution' } }
         'shutdown' { if (-not $AllowShutdown) { 'no -AllowShutdown' } }
         'sleep' { if (-not $AllowSleep) { 'no -AllowSleep' } }
@@ -1585,11 +1612,17 @@ function Write-Report {
 
 # The samples of Windows' output are from documentation and reports, not from this machine.
 function Invoke-SelfTest {
-    $ranges = @(ConvertFrom-ExcludedRanges "`r`nProtocol tcp Port Exclusion Ranges`r`n`r`nStart Port    End Port`r`n----------    --------`r`n      1025        1124`r`n     50000       50059     *`r`n`r`n* - Administered port exclusions.`r`n")
-    Confirm-That ($ranges.Count -eq 2 -and $ranges[0].Last -eq 1124 -and -not $ranges[0].Administered -and $ranges[1].Administered) 'self-test: ranges'
+    $netsh = @(
+        'Protocol tcp Port Exclusion Ranges', '', 'Start Port    End Port', '----------    --------', '      1025        1124',
+        '     50000       50059     *', '', '* - Administered port exclusions.'
+    ) -join "`r`n"
+    $ranges = @(ConvertFrom-ExcludedRanges $netsh)
+    Confirm-That ($ranges.Count -eq 2 -and $ranges[0].Last -eq 1124) 'self-test: ranges'
+    Confirm-That (-not $ranges[0].Administered -and $ranges[1].Administered) 'self-test: administered ranges'
     $four = ConvertTo-Endpoint '192.168.1.20:80'
     $six = ConvertTo-Endpoint '[fd00::1]:443'
-    Confirm-That ($four.Address -eq '192.168.1.20' -and $four.Port -eq 80 -and $six.Address -eq 'fd00::1' -and $six.Port -eq 443) 'self-test: endpoints'
+    Confirm-That ($four.Address -eq '192.168.1.20' -and $four.Port -eq 80) 'self-test: an endpoint'
+    Confirm-That ($six.Address -eq 'fd00::1' -and $six.Port -eq 443) 'self-test: an endpoint of IPv6'
     Confirm-That (@(ConvertFrom-JsonList '[]').Count -eq 0) 'self-test: an empty list'
     Confirm-That (@(ConvertFrom-JsonList '[{"a":1}]').Count -eq 1) 'self-test: a list of one'
     Confirm-That (@(ConvertFrom-JsonList '[{"a":1},{"a":2}]').Count -eq 2) 'self-test: a list of two'
@@ -1624,7 +1657,8 @@ function Invoke-SelfTest {
     Invoke-Undo $mark
     Confirm-That (($order -join ' ') -ceq 'two one') 'self-test: the newest is put back first'
     foreach ($check in $Checks) {
-        Confirm-That ($null -ne (Get-Command -Name $check.Function -CommandType Function -ErrorAction SilentlyContinue)) "self-test: $($check.Function)"
+        $command = Get-Command -Name $check.Function -CommandType Function -ErrorAction SilentlyContinue
+        Confirm-That ($null -ne $command) "self-test: $($check.Function)"
     }
 }
 
@@ -1653,7 +1687,10 @@ function Select-Checks {
     $unwanted = @($Skip | ForEach-Object { $_ -split ',' } | Where-Object { $_ })
     $names = @($Checks | ForEach-Object { $_.Name })
     foreach ($name in $wanted + $unwanted) { if ($names -notcontains $name) { throw "there is no check named $name; -List shows them" } }
-    $Checks | Where-Object { ($wanted.Count -eq 0 -or $wanted -contains $_.Name) -and $unwanted -notcontains $_.Name }
+    # Without the facts no result says what it is of.
+    $Checks | Where-Object {
+        $_.Name -eq 'facts' -or (($wanted.Count -eq 0 -or $wanted -contains $_.Name) -and $unwanted -notcontains $_.Name)
+    }
 }
 
 if ($List) {
@@ -1684,7 +1721,8 @@ try {
         $differences = @(Compare-Snapshot $before @(Get-Snapshot))
         $outcome = if ($differences.Count -eq 0) { 'pass' } else { 'fail' }
         $detail = if ($differences.Count -eq 0) { "$($before.Count) facts are as they were" } else { $differences -join '; ' }
-        $script:Results.Add((New-Result 'restored' 'hosts file, portproxy entries, firewall rules and networks of others are as before' $outcome $detail 0 'bytes, registry and access list before and after'))
+        $claim = 'hosts file, portproxy entries, firewall rules and networks of others are as before'
+        $script:Results.Add((New-Result 'restored' $claim $outcome $detail 0 'bytes, registry and access list before and after'))
         Write-Host ('{0,-12} {1,-8} {2}' -f 'restored', $outcome, $detail)
         Write-Report $OutFile
         $failed = @($script:Results | Where-Object { $_.result -eq 'fail' }).Count
