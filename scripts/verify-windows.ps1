@@ -578,7 +578,8 @@ function ConvertFrom-ExcludedRanges {
 
 function Get-ExcludedRanges {
     $netsh = Join-Path ([Environment]::SystemDirectory) 'netsh.exe'
-    ConvertFrom-ExcludedRanges (Invoke-Program $netsh @('interface', 'ipv4', 'show', 'excludedportrange', 'protocol=tcp')).Output
+    $ran = Invoke-Program $netsh @('interface', 'ipv4', 'show', 'excludedportrange', 'protocol=tcp')
+    ConvertFrom-ExcludedRanges $ran.Output
 }
 
 # The addresses on which forwards of reach lan are to be, the first one IPv4.
@@ -1110,8 +1111,12 @@ function Test-Mirrored {
     Confirm-That ($relays.Count -eq 0) 'the companion itself does not listen there'
     $host4 = @(Get-NetFirewallRule -Group $Group -ErrorAction SilentlyContinue | Get-NetFirewallPortFilter |
             Where-Object { @($_.LocalPort) -contains [string]$port })
-    $hyper = @(Get-NetFirewallHyperVRule -VMCreatorId $VMCreatorId -ErrorAction SilentlyContinue |
-            Where-Object { @($_.LocalPorts) -contains [string]$port })
+    # Not on Windows 10.
+    $hasHyperV = $null -ne (Get-Command -Name 'Get-NetFirewallHyperVRule' -ErrorAction SilentlyContinue)
+    $hyper = @(if ($hasHyperV) {
+            Get-NetFirewallHyperVRule -VMCreatorId $VMCreatorId -ErrorAction SilentlyContinue |
+                Where-Object { @($_.LocalPorts) -contains [string]$port }
+        })
     Add-Note "rules for port ${port}: $($host4.Count) of the host, $($hyper.Count) of Hyper-V's firewall"
     Confirm-That ($host4.Count + $hyper.Count -gt 0) 'a rule for the port'
     foreach ($address in @(Get-LanAddresses | Where-Object { $_ -notmatch '^fe80:' })) { Confirm-FromLan $address $port $true }
@@ -1238,7 +1243,8 @@ function Test-Service {
     [void](Wait-Served $address $port)
     Register-Undo 'the service runs' { Start-Service -Name $ServiceName }
     $clock = [System.Diagnostics.Stopwatch]::StartNew()
-    Stop-Service -Name $ServiceName
+    Stop-Service -Name $ServiceName -NoWait
+    [void](Wait-Until 'the service has stopped' 30000 { [string](Get-Service -Name $ServiceName).Status -eq 'Stopped' })
     Add-Note "stopped within $($clock.ElapsedMilliseconds) ms"
     Confirm-That ((Test-Port $address $port 200) -ne 'open') 'the port is closed'
     Start-Service -Name $ServiceName
