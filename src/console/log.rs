@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, Registry};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(unix)]
 use unix as platform;
