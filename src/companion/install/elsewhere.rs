@@ -15,7 +15,7 @@ pub(crate) fn uninstall(_: Keep, _: Option<&str>) -> anyhow::Result<()> {
     anyhow::bail!("`uninstall` {WHY}")
 }
 
-pub(crate) fn run_in_background(_: &Paths, _: Option<SocketAddr>) -> anyhow::Result<()> {
+pub(crate) fn run_in_background(_: &Paths, _: bool, _: Option<SocketAddr>) -> anyhow::Result<()> {
     anyhow::bail!("`run --background` {WHY}")
 }
 

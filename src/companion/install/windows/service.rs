@@ -165,7 +165,7 @@ fn configure(service: &Service, order: &mut Order) -> anyhow::Result<()> {
             service.set_failure_actions_on_non_crash_failures(true),
         ),
         (
-            "the service's own identity",
+            "the own identity",
             service.set_config_service_sid_info(ServiceSidType::Unrestricted),
         ),
         (
