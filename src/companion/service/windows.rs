@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -165,6 +166,10 @@ fn is_waking_up(event: PowerEventParam) -> bool {
 /// Runs the program in a thread of its own.
 fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<Event>) -> anyhow::Result<()> {
     let paths = paths.clone();
+    // There is no stderr on which somebody would see it.
+    std::panic::set_hook(Box::new(
+        |panic| tracing::error!(%panic, "a part of the program has failed"),
+    ));
     let work = move || {
         let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), false));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -177,6 +182,12 @@ fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<E
             }
             Err(error) => Err(error).context("cannot start the runtime"),
         };
+        ended
+    };
+    // The service must not seem to run when its program does not.
+    let work = move || {
+        let ended = catch_unwind(AssertUnwindSafe(work));
+        let ended = ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the program has failed")));
         drop(events.send(Event::Ended(ended)));
     };
     thread::Builder::new()
