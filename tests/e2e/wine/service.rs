@@ -83,6 +83,8 @@ fn a_service_serves_a_systemd_distro_and_leaves_no_trace() {
 
     windows.system("net", &["stop", NAME]);
     world.client.until_closed(SOON, WINDOWS, 8000);
+    // Wine's `net` does not wait, and a file is replaced in two steps.
+    until_stopped(&windows);
     assert_eq!(std::fs::read(windows.hosts()).unwrap(), HOSTS);
     windows.system("net", &["start", NAME]);
     world.client.until_open(SOON * 2, WINDOWS, 8000);
@@ -143,6 +145,7 @@ fn a_service_is_back_after_a_power_cut_and_stops_while_connections_are_busy() {
     }
     let start = Instant::now();
     windows.system("net", &["stop", NAME]);
+    until_stopped(&windows);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     world.client.until_closed(SOON, WINDOWS, 8000);
     for client in &mut clients {
@@ -161,6 +164,7 @@ fn a_bad_configuration_is_told_to_the_service_control_manager() {
     windows.switch_on();
     windows.bare(&["install", "--service"]);
     windows.system("net", &["stop", NAME]);
+    until_stopped(&windows);
     std::fs::write(windows.file(STATE).join("companion.toml"), "reech = 1\n").unwrap();
 
     windows.try_system("net", &["start", NAME]);
@@ -306,7 +310,16 @@ fn configure(windows: &Windows<'_>, more: &str) {
     )
     .unwrap();
     windows.system("net", &["stop", NAME]);
+    until_stopped(windows);
     windows.system("net", &["start", NAME]);
+}
+
+#[track_caller]
+fn until_stopped(windows: &Windows<'_>) {
+    eventually(SOON, || {
+        let query = windows.system("sc", &["query", NAME]);
+        check(query.contains("STOPPED"), || query.clone())
+    });
 }
 
 fn listen() -> String {
