@@ -23,3 +23,19 @@ pub(crate) fn run_in_background(_: &Paths, _: bool, _: Option<SocketAddr>) -> an
 pub(crate) fn service_paths() -> Option<Paths> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_verbs_say_for_what_they_are() {
+        for refused in [
+            install(Some(Installable::Service), None),
+            uninstall(Keep::Nothing, None),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("is for Windows"));
+        }
+    }
+}

@@ -173,7 +173,7 @@ fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<E
     let work = move || {
         let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), false));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let ended = match runtime {
+        match runtime {
             Ok(runtime) => {
                 let ended = runtime.block_on(run::run(&paths, config, listen, life));
                 // What still runs there, such as a `netsh` that hangs, is not waited for.
@@ -181,8 +181,7 @@ fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<E
                 ended
             }
             Err(error) => Err(error).context("cannot start the runtime"),
-        };
-        ended
+        }
     };
     // The service must not seem to run when its program does not.
     let work = move || {
