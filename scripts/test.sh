@@ -139,7 +139,7 @@ step_wineunit() {
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names::
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log::
 }
 
 # Runs the tests of the programs, or those of some modules.
@@ -166,7 +166,7 @@ step_systemd() {
 
 step_wine() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3
+    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus
     need_windows
     scripts/windows.sh cargo build --locked --bin wslnet-companion
     scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc
