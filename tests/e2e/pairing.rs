@@ -137,6 +137,33 @@ fn a_new_key_of_either_side_takes_the_place_of_the_former_one() {
 }
 
 #[test]
+fn the_session_of_a_former_key_is_not_taken_for_the_new_ones() {
+    let world = World::new();
+    let mut companion = Companion::new(&world);
+    let mut former = Distro::new(&world, "former");
+    "ubuntu".clone_into(&mut former.name);
+    let mut distro = Distro::new(&world, "ubuntu");
+    let before = world.wsl(&[&former]);
+    companion.start();
+    former.start();
+    pair(&companion, &before, "ubuntu").ok();
+    drop(before);
+    let distros = Distros::new(&[&distro]);
+    let wsl = Interop::new(
+        &world.new_folder("wsl-2"),
+        "wsl.exe",
+        Box::new(move |arguments, input| distros.wsl(arguments, input)),
+    );
+
+    let stopped = pair(&companion, &wsl, "ubuntu");
+
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    assert_eq!(former.status().unwrap()["companion"]["state"], "unpaired");
+    distro.start();
+    distro.until_connected();
+}
+
+#[test]
 fn a_pairing_that_breaks_off_at_any_step_is_mended_by_the_next_one() {
     let world = World::new();
     let mut companion = Companion::new(&world);
