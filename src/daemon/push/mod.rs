@@ -1,7 +1,7 @@
 //! Keeps the companion in step: one session, one request in flight, always the whole set.
 //!
 //! [`session`] is the life of one session, [`client`] the requests, [`backoff`] the pauses between attempts,
-//! [`trust`] notices that another companion is trusted; [`probe`] asks for once, for `wslnetd doctor`. What the set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
+//! [`trust`] notices that another companion is trusted; [`mod@probe`] asks once, for `wslnetd doctor`. What the set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
 
 mod backoff;
 mod client;
