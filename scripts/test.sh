@@ -37,7 +37,7 @@ logs=$target/test
 skip_code=77
 threads=${WSLNET_TEST_THREADS:-4}
 deny_version=0.20.2
-windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts -p wslnet-companion -p wslnet-iphlpsvc)
+windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts -p wslnet-companion -p wslnet-iphlpsvc -p wslnet-wsl)
 
 skip() {
     echo "skipped: $*"
@@ -139,7 +139,7 @@ step_wineunit() {
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log::
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair::
 }
 
 # Runs the tests of the programs, or those of some modules.
@@ -169,11 +169,12 @@ step_wine() {
     need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus
     need_windows
     scripts/windows.sh cargo build --locked --bin wslnet-companion
-    scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc
-    local exe helper
+    scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc -p wslnet-wsl
+    local exe helper wsl
     exe=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/wslnet-companion.exe' -print -quit)
     helper=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/iphlpsvc.exe' -print -quit)
-    WSLNET_WINDOWS_EXE=$(realpath "$exe") WSLNET_IPHLPSVC_EXE=$(realpath "$helper") \
+    wsl=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/wsl.exe' -print -quit)
+    WSLNET_WINDOWS_EXE=$(realpath "$exe") WSLNET_IPHLPSVC_EXE=$(realpath "$helper") WSLNET_WSL_EXE=$(realpath "$wsl") \
         WSLNET_WINEPREFIX=$(scripts/windows.sh prefix) e2e wine::
 }
 

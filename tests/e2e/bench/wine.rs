@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::machine::PATH;
 use super::wait::{SOON, check, eventually};
-use super::{CONTROL_PORT, Client, GATEWAY, Program, World, require};
+use super::{CONTROL_PORT, Client, Distro, Distros, GATEWAY, Interop, Program, World, require};
 
 /// The Windows program of a world.
 #[derive(Debug)]
@@ -115,6 +115,36 @@ impl<'w> Windows<'w> {
     /// Has the stand-in for IP Helper do something: `install`, `start` or `stop`.
     pub fn ip_helper(&self, verb: &str) {
         self.run(&from_environment("WSLNET_IPHLPSVC_EXE"), &strings(&[verb]));
+    }
+
+    /// Registers distros as WSL does, and puts the stand-in for `wsl.exe` where Windows has the real one.
+    pub fn install_wsl(&self, distros: &[&Distro]) -> Interop {
+        const LXSS: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Lxss";
+        for (at, distro) in distros.iter().enumerate() {
+            let key = format!(r"{LXSS}\{{00000000-0000-0000-0000-{at:012}}}");
+            self.reg(&["add", &key, "/v", "DistributionName", "/d", &distro.name, "/f"]);
+            self.reg(&["add", &key, "/v", "Version", "/t", "REG_DWORD", "/d", "2", "/f"]);
+        }
+        let program = self.file("windows/system32/wsl.exe");
+        std::fs::copy(from_environment("WSLNET_WSL_EXE"), program).expect("put wsl.exe there");
+        let distros = Distros::new(distros);
+        let service = move |arguments: &[String], input: &[u8]| distros.wsl(arguments, input);
+        Interop::under_wine(&self.world.windows.net, Box::new(service))
+    }
+
+    /// Runs a verb to its end, and hands out its exit code and all that it printed.
+    pub fn try_cli(&self, args: &[&str]) -> (i32, String) {
+        let out = self.world.logs().join("wine-output");
+        let line = format!("exec \"$@\" >{} 2>&1", out.display());
+        let mut command = self.environment(Command::new("/bin/sh"));
+        command.args(["-c", &line, "sh", "wine"]).arg(&self.exe);
+        command.args(self.with_places(args));
+        let status = self.world.windows.start("wine", command).wait();
+        let printed = std::fs::read(out).expect("its output");
+        (
+            status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&printed).into_owned(),
+        )
     }
 
     /// Ends all of Windows at once. What it has not put on the disk is lost.
