@@ -17,6 +17,7 @@
 //! where Windows would keep both; and nobody but this program and the tests writes it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wslnet_link::{read_state_file, replace_state_file};
@@ -25,6 +26,8 @@ use crate::firewall::look::{self, Look, Policy, Profile};
 use crate::firewall::{GROUP, Properties, Rule, StoreError};
 use crate::host::{Category, Service};
 
+/// How often the file is looked at: it costs little.
+pub const POLL: Duration = Duration::from_millis(250);
 /// The file in the state directory.
 const FILE: &str = "firewall-rules.toml";
 /// The longest file that is read, in bytes.
