@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use windows::Win32::Foundation::{VARIANT_BOOL, VARIANT_FALSE, VARIANT_TRUE};
+use windows::Win32::Foundation::{
+    E_NOTIMPL, ERROR_FILE_NOT_FOUND, VARIANT_BOOL, VARIANT_FALSE, VARIANT_TRUE,
+};
 use windows::Win32::NetworkManagement::WindowsFirewall::{
     INetFwPolicy2, INetFwRule, INetFwRules, NET_FW_ACTION_ALLOW, NET_FW_ACTION_BLOCK, NET_FW_RULE_DIR_IN,
     NET_FW_RULE_DIR_OUT, NetFwPolicy2, NetFwRule,
@@ -10,7 +12,7 @@ use windows::Win32::NetworkManagement::WindowsFirewall::{
 use windows::Win32::System::Com::{CLSCTX_INPROC_SERVER, CoCreateInstance, IDispatch};
 use windows::Win32::System::Ole::IEnumVARIANT;
 use windows::Win32::System::Variant::VARIANT;
-use windows::core::{BSTR, Interface, Result};
+use windows::core::{BSTR, HRESULT, Interface, Result};
 
 use crate::firewall::{GROUP, Properties, StoreError, look};
 
@@ -100,16 +102,18 @@ impl Rules {
         // SAFETY: both objects are alive.
         unsafe { self.rules.Add(&rule) }?;
         match self.find(&properties.name) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::NotKept(properties.name.clone())),
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(StoreError::NotKept(properties.name.clone())),
+            // Wine's answer.
+            Err(error) if error.code() == E_NOTIMPL => Err(StoreError::NotKept(properties.name.clone())),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Removes all rules of ours of that name. Windows removes by name alone, so it is looked first whose the rule is.
     pub(super) fn remove(&self, name: &str) -> std::result::Result<(), StoreError> {
         for _ in 0..TWINS {
-            // The documentation of `Item` names no error for a rule that is not there.
-            let Ok(rule) = self.find(name) else {
+            let Some(rule) = self.find(name)? else {
                 return Ok(());
             };
             if head(&rule)?.0 != GROUP {
@@ -121,9 +125,14 @@ impl Rules {
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Result<INetFwRule> {
+    /// The rule of that name, or one of them; `None` if there is none.
+    fn find(&self, name: &str) -> Result<Option<INetFwRule>> {
         // SAFETY: the object is alive, and the text too.
-        unsafe { self.rules.Item(&BSTR::from(name)) }
+        match unsafe { self.rules.Item(&BSTR::from(name)) } {
+            Ok(rule) => Ok(Some(rule)),
+            Err(error) if error.code() == HRESULT::from_win32(ERROR_FILE_NOT_FOUND.0) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -206,8 +215,6 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use windows::Win32::Foundation::E_NOTIMPL;
-
     use crate::host::com;
 
     fn sample() -> Properties {
@@ -259,6 +266,10 @@ mod tests {
 
         let read = on_com(|| Rules::open().unwrap().read(Some(Path::new("x")))).unwrap();
         assert!(read.ours.is_empty() && read.image.is_empty());
-        assert_eq!(on_com(|| Rules::open().unwrap().remove("wslnet")), Ok(()));
+        let removed = on_com(|| Rules::open().unwrap().remove("wslnet"));
+        assert!(
+            matches!(removed, Err(StoreError::Other(_))),
+            "Wine cannot find rules: {removed:?}"
+        );
     }
 }
