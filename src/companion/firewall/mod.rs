@@ -13,6 +13,7 @@ mod look;
 mod ports;
 mod program;
 mod rule;
+mod setting;
 mod system;
 mod watch;
 
@@ -24,5 +25,6 @@ use ports::is_port_rule;
 pub use ports::{Acceptor, PortRules, Ports, clear_leftovers, clear_ports};
 pub use program::{Installation, install, program_rules, remove};
 pub use rule::{GROUP, Properties, Rule, Scope};
+pub use setting::Setting;
 pub use system::Store;
 pub use watch::{FirewallWatch, watch_firewall};

@@ -14,7 +14,7 @@ use windows::Win32::System::Ole::IEnumVARIANT;
 use windows::Win32::System::Variant::VARIANT;
 use windows::core::{BSTR, HRESULT, Interface, Result};
 
-use crate::firewall::{GROUP, Properties, StoreError, look};
+use crate::firewall::{GROUP, Properties, Setting, StoreError, look};
 
 /// How many rules are fetched at once.
 const BATCH: usize = 64;
@@ -136,43 +136,50 @@ impl Rules {
     }
 }
 
-/// A rule that is in no collection yet. The protocol comes before the ports, which are refused without one.
+/// A rule that is in no collection yet.
 pub(super) fn make(properties: &Properties) -> Result<INetFwRule> {
     // SAFETY: the class and the interface belong together; COM's thread has initialised COM.
     let rule: INetFwRule = unsafe { CoCreateInstance(&NetFwRule, None, CLSCTX_INPROC_SERVER) }?;
-    let direction = if properties.inbound {
-        NET_FW_RULE_DIR_IN
-    } else {
-        NET_FW_RULE_DIR_OUT
-    };
-    let action = if properties.allow {
-        NET_FW_ACTION_ALLOW
-    } else {
-        NET_FW_ACTION_BLOCK
-    };
-    // SAFETY: the object is alive, and the texts are for each call.
-    unsafe {
-        rule.SetName(&BSTR::from(&properties.name))?;
-        rule.SetDescription(&BSTR::from(&properties.description))?;
-        rule.SetGrouping(&BSTR::from(&properties.grouping))?;
-        // An empty text is not "any" for these two.
-        if !properties.application.is_empty() {
-            rule.SetApplicationName(&BSTR::from(&properties.application))?;
-        }
-        if !properties.service.is_empty() {
-            rule.SetServiceName(&BSTR::from(&properties.service))?;
-        }
-        rule.SetProtocol(properties.protocol)?;
-        rule.SetLocalPorts(&BSTR::from(&properties.local_ports))?;
-        rule.SetLocalAddresses(&BSTR::from(&properties.local_addresses))?;
-        rule.SetRemoteAddresses(&BSTR::from(&properties.remote_addresses))?;
-        rule.SetDirection(direction)?;
-        rule.SetProfiles(properties.profiles)?;
-        rule.SetAction(action)?;
-        rule.SetEdgeTraversal(variant_bool(properties.edge_traversal))?;
-        rule.SetEnabled(variant_bool(properties.enabled))?;
+    for setting in properties.settings() {
+        set(&rule, setting)?;
     }
     Ok(rule)
+}
+
+fn set(rule: &INetFwRule, setting: Setting<'_>) -> Result<()> {
+    let direction = |inbound| {
+        if inbound {
+            NET_FW_RULE_DIR_IN
+        } else {
+            NET_FW_RULE_DIR_OUT
+        }
+    };
+    let action = |allow| {
+        if allow {
+            NET_FW_ACTION_ALLOW
+        } else {
+            NET_FW_ACTION_BLOCK
+        }
+    };
+    // SAFETY: the object is alive, and each text lives as long as its call.
+    unsafe {
+        match setting {
+            Setting::Name(text) => rule.SetName(&BSTR::from(text)),
+            Setting::Description(text) => rule.SetDescription(&BSTR::from(text)),
+            Setting::Grouping(text) => rule.SetGrouping(&BSTR::from(text)),
+            Setting::Application(text) => rule.SetApplicationName(&BSTR::from(text)),
+            Setting::Service(text) => rule.SetServiceName(&BSTR::from(text)),
+            Setting::Protocol(number) => rule.SetProtocol(number),
+            Setting::LocalPorts(text) => rule.SetLocalPorts(&BSTR::from(text)),
+            Setting::LocalAddresses(text) => rule.SetLocalAddresses(&BSTR::from(text)),
+            Setting::RemoteAddresses(text) => rule.SetRemoteAddresses(&BSTR::from(text)),
+            Setting::Inbound(inbound) => rule.SetDirection(direction(inbound)),
+            Setting::Profiles(number) => rule.SetProfiles(number),
+            Setting::Allow(allow) => rule.SetAction(action(allow)),
+            Setting::EdgeTraversal(on) => rule.SetEdgeTraversal(variant_bool(on)),
+            Setting::Enabled(on) => rule.SetEnabled(variant_bool(on)),
+        }
+    }
 }
 
 /// The group and the program.
