@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order in which a request passes them: [`api`] accepts, [`engine`] is the one event loop, [`ledger`]
 //! knows who wants what and for how long, [`plan`] turns wants into actions, [`apply`] executes them, [`host`] knows the
-//! machine; [`names`] gives forwards names; `pair` lets a distro and this program learn each other's keys. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
+//! machine; [`firewall`] lets their clients through; [`names`] gives forwards names; `pair` lets a distro and this program learn each other's keys. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
 //! argument.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod control_address;
 pub mod engine;
 mod event_log;
+pub mod firewall;
 pub mod form;
 pub mod host;
 mod install;

@@ -4,9 +4,8 @@
 //! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal or by marks of its own what is ours; it
 //! removes that and nothing else, and works without the running program, without a distro and after any crash.
 
-use std::path::Path;
-
 use crate::apply::portproxy;
+use crate::firewall::{self, Store};
 use crate::names;
 use crate::paths::Paths;
 
@@ -14,19 +13,49 @@ use crate::paths::Paths;
 struct Part {
     /// What it is, for people; in the plural.
     name: &'static str,
-    /// Removes all of it.
+    /// Removes what a former run left, at the next start.
+    after_crash: fn(&Paths) -> Cleared,
+    /// Removes all of it, whatever the state directory knows.
     clear: fn(&Paths) -> Cleared,
+    /// Whether it was made by `install`, and stays until the program is uninstalled.
+    installed: bool,
+}
+
+/// How much is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What the program makes while it runs.
+    Run,
+    /// That, and what `install` made.
+    Installation,
 }
 
 /// All kinds.
 const PARTS: &[Part] = &[
     Part {
         name: "portproxy entries",
+        after_crash: |paths| portproxy::clear(&paths.state_dir),
         clear: |paths| portproxy::clear(&paths.state_dir),
+        installed: false,
+    },
+    // Behind the entries that they let clients reach.
+    Part {
+        name: "firewall rules for ports",
+        after_crash: |paths| firewall::clear_leftovers(&paths.state_dir),
+        clear: |paths| firewall::clear_ports(&paths.state_dir),
+        installed: false,
     },
     Part {
         name: "names in the hosts file",
-        clear: |paths| paths.hosts.as_deref().map_or_else(Cleared::default, clear_names),
+        after_crash: clear_names,
+        clear: clear_names,
+        installed: false,
+    },
+    Part {
+        name: "firewall rules for the program",
+        after_crash: |_| Cleared::default(),
+        clear: |paths| firewall::remove(&Store::new(&paths.state_dir)),
+        installed: true,
     },
 ];
 
@@ -41,8 +70,11 @@ pub struct Cleared {
     pub left: Option<String>,
 }
 
-fn clear_names(hosts: &Path) -> Cleared {
+fn clear_names(paths: &Paths) -> Cleared {
     let mut cleared = Cleared::default();
+    let Some(hosts) = &paths.hosts else {
+        return cleared;
+    };
     match names::remove(hosts) {
         Ok(true) => cleared.removed.push(format!("the names in {}", hosts.display())),
         Ok(false) => {}
@@ -59,7 +91,7 @@ pub(crate) fn leftovers(paths: &Paths) {
             removed,
             foreign,
             left,
-        } = (part.clear)(paths);
+        } = (part.after_crash)(paths);
         if !removed.is_empty() {
             tracing::warn!(
                 count = removed.len(),
@@ -76,26 +108,34 @@ pub(crate) fn leftovers(paths: &Paths) {
     }
 }
 
-/// Removes everything, and says of each part that there was nothing, if that is so.
+/// Removes everything of that extent, and says of each part that there was nothing, if that is so.
 ///
 /// # Errors
 /// Why something is left, each reason with its part. What was removed is in `told` all the same.
-pub(crate) fn everything(paths: &Paths, told: &mut String) -> Result<(), String> {
-    clear(paths, told, tell_nothing)
+pub(crate) fn everything(paths: &Paths, extent: Extent, told: &mut String) -> Result<(), String> {
+    clear(paths, extent, told, tell_nothing)
 }
 
-/// Removes everything, and says what was removed.
+/// Removes everything of that extent, and says what was removed.
 ///
 /// # Errors
 /// The same.
 #[cfg(windows)]
-pub(crate) fn quietly(paths: &Paths, told: &mut String) -> Result<(), String> {
-    clear(paths, told, |_, _| {})
+pub(crate) fn quietly(paths: &Paths, extent: Extent, told: &mut String) -> Result<(), String> {
+    clear(paths, extent, told, |_, _| {})
 }
 
-fn clear(paths: &Paths, told: &mut String, tell_nothing: impl Fn(&str, &mut String)) -> Result<(), String> {
+fn clear(
+    paths: &Paths,
+    extent: Extent,
+    told: &mut String,
+    tell_nothing: impl Fn(&str, &mut String),
+) -> Result<(), String> {
     let mut reasons = Vec::new();
-    for part in PARTS {
+    for part in PARTS
+        .iter()
+        .filter(|part| extent == Extent::Installation || !part.installed)
+    {
         let cleared = (part.clear)(paths);
         tell(&cleared, told);
         if cleared == Cleared::default() {
@@ -127,5 +167,44 @@ fn tell(cleared: &Cleared, told: &mut String) {
     }
     for item in &cleared.foreign {
         line("left alone, because somebody changed it: ", item);
+    }
+}
+
+// It works on the file that stands for Windows Firewall.
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::firewall::Installation;
+    use crate::host::Categories;
+
+    #[test]
+    fn what_install_made_stays_at_a_start_and_a_purge_and_goes_with_the_installation() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            config: folder.path().join("companion.toml"),
+            state_dir: folder.path().to_owned(),
+            run_dir: folder.path().to_owned(),
+            hosts: None,
+        };
+        let store = Store::new(folder.path());
+        let installation = Installation {
+            program: folder.path(),
+            control_port: 9756,
+            networks: Categories::TRUSTED,
+        };
+        firewall::install(&store, installation).unwrap();
+
+        leftovers(&paths);
+        let mut told = String::new();
+        everything(&paths, Extent::Run, &mut told).unwrap();
+        assert_eq!(store.ours().unwrap().len(), 3, "{told}");
+
+        everything(&paths, Extent::Installation, &mut told).unwrap();
+        assert_eq!(store.ours().unwrap(), []);
+        assert!(
+            told.contains("removed: firewall rule wslnet control port"),
+            "{told}"
+        );
     }
 }

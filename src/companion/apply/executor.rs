@@ -10,7 +10,8 @@ use wslnet_relay::{Counters, Gate};
 use super::Relays;
 use super::portproxy::Portproxy;
 use crate::config::Backend;
-use crate::host::Awake;
+use crate::firewall::Properties;
+use crate::host::{Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual};
 
@@ -20,7 +21,7 @@ pub enum Executor {
     /// Our own sockets.
     Relay(Relays),
     /// Entries of Windows' portproxy.
-    Portproxy(Portproxy),
+    Portproxy(Box<Portproxy>),
 }
 
 impl Executor {
@@ -29,7 +30,7 @@ impl Executor {
     pub fn new(backend: Backend, gate: Arc<dyn Gate>, state_dir: &Path) -> Self {
         match backend {
             Backend::Relay => Self::Relay(Relays::new(gate)),
-            Backend::Portproxy => Self::Portproxy(Portproxy::new(state_dir)),
+            Backend::Portproxy => Self::Portproxy(Box::new(Portproxy::new(state_dir))),
         }
     }
 
@@ -46,6 +47,30 @@ impl Executor {
         match self {
             Self::Relay(_) => String::new(),
             Self::Portproxy(portproxy) => portproxy.capability(),
+        }
+    }
+
+    /// In networks of which categories the firewall lets clients in, where that is the backend's business.
+    pub fn set_networks(&mut self, networks: Categories) {
+        match self {
+            Self::Relay(_) => {}
+            Self::Portproxy(portproxy) => portproxy.rules_mut().set_networks(networks),
+        }
+    }
+
+    /// See [`PortRules::compare`](crate::firewall::PortRules::compare).
+    pub fn compare_rules(&mut self, ours: &[Properties]) {
+        match self {
+            Self::Relay(_) => {}
+            Self::Portproxy(portproxy) => portproxy.rules_mut().compare(ours),
+        }
+    }
+
+    /// What keeps the firewall's rules for the ports from being right.
+    pub fn rule_trouble(&self) -> Option<String> {
+        match self {
+            Self::Relay(_) => None,
+            Self::Portproxy(portproxy) => portproxy.rules().trouble().map(ToString::to_string),
         }
     }
 
@@ -110,7 +135,9 @@ impl Executor {
         match self {
             Self::Relay(relays) => relays.close_all().await,
             Self::Portproxy(portproxy) => {
-                if let Some(reason) = portproxy.close_all().left {
+                let left = portproxy.close_all().left;
+                portproxy.close_rules().await;
+                if let Some(reason) = left {
                     tracing::warn!(
                         reason,
                         "portproxy entries are left; the next start, or `purge`, removes them"

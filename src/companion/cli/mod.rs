@@ -21,7 +21,7 @@ use crate::form::Form;
 use crate::install::{self, Installable, Keep};
 use crate::pair::{self, PairArgs};
 use crate::paths::{Paths, PathsError};
-use crate::purge;
+use crate::purge::{self, Extent};
 use crate::run::{self, Ask, BadConfig, Life};
 use crate::service;
 
@@ -284,7 +284,7 @@ fn purge(paths: &Paths) -> anyhow::Result<()> {
         Err(error) => return Err(error).context("cannot tell whether wslnet-companion is running"),
     }
     let mut told = String::new();
-    let done = purge::everything(paths, &mut told);
+    let done = purge::everything(paths, Extent::Run, &mut told);
     output::print(&told)?;
     done.map_err(anyhow::Error::msg)
         .context("not everything could be removed")

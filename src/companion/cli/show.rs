@@ -7,6 +7,7 @@ use wslnet_console::text::clean;
 use wslnet_protocol::{ForwardState, limits};
 
 use crate::engine::{ForwardReport, StatusReport};
+use crate::host::Category;
 
 /// The status, a few lines.
 pub(super) fn status(status: &StatusReport) -> String {
@@ -23,6 +24,18 @@ pub(super) fn status(status: &StatusReport) -> String {
         line("capability", status.capability.clone());
     }
     line("addresses", join(&status.addresses));
+    for network in &status.networks {
+        let category = network.category.map_or("unknown", Category::name);
+        let left_out = match network.left_out.as_str() {
+            "" => String::new(),
+            reason => format!(", left out: {reason}"),
+        };
+        line("network", format!("{} ({category}){left_out}", network.interface));
+    }
+    for finding in &status.firewall {
+        let fix = if finding.fix.is_empty() { "" } else { ": " };
+        line("firewall", format!("{}{fix}{}", finding.what, finding.fix));
+    }
     line("keys", format!("{} trusted", status.trusted));
     line("forwards", forwards(status));
     line("names", status.names.clone());
@@ -230,6 +243,8 @@ mod tests {
             capability: String::new(),
             reach: Reach::Lan,
             addresses: vec![],
+            networks: vec![],
+            firewall: vec![],
             trusted: 1,
             distros: vec![],
             active: 3,

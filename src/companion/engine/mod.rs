@@ -4,6 +4,7 @@
 //! same step: plan, apply, compare. So a `PUT` is answered after it was applied.
 
 mod exposure;
+mod guard;
 mod looks;
 mod report;
 mod sessions;
@@ -15,7 +16,7 @@ use wslnet_protocol::{
     Applied, ErrorCode, ForwardSet, OpenSession, Problem, Renewed, SessionId, SessionOpened,
 };
 
-pub use report::{DistroReport, ForwardReport, StatusReport};
+pub use report::{DistroReport, FindingReport, ForwardReport, NetworkReport, StatusReport};
 pub use work::{Ended, Parts, Work};
 
 use crate::api::Caller;

@@ -30,6 +30,8 @@ impl Work {
             capability: self.executor.capability(),
             reach: self.parts.config.policy.reach,
             addresses: plan::lan_addresses(&self.interfaces, self.parts.control, &self.parts.config.policy),
+            networks: self.network_reports(),
+            firewall: self.finding_reports(),
             trusted: self.parts.trust.count(),
             distros: self
                 .ledger

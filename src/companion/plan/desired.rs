@@ -1,17 +1,15 @@
 //! From claims to what should be: addresses, and who owns which port.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use wslnet_protocol::{ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
+use super::networks::{lan_addresses, left_out};
 use super::places::seeks;
 use super::{Desired, Outcome, Places, Relay, Surroundings, Verdict};
-use crate::config::Policy;
-use crate::host::{Interface, interface_of, is_wsl_adapter};
 use crate::ledger::{Claim, Claims, Key};
-use crate::target;
 
 /// Decides what should be. Depends on nothing but its arguments; `places` are those that [`super::assign`] found for the
 /// same claims and surroundings.
@@ -80,7 +78,11 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
         ((*distro).to_owned(), granted.chain(over).collect())
     });
     let outcomes = in_order.collect();
-    Desired { relays, outcomes }
+    Desired {
+        relays,
+        outcomes,
+        left_out: left_out(surroundings.interfaces, surroundings.control, surroundings.policy),
+    }
 }
 
 /// The claims, in order, on each port that they come down to: the wanted one, or the place that was found instead.
@@ -108,29 +110,4 @@ fn placed<'a>(
         .into_iter()
         .map(|(key, claimants)| (key, in_order(claimants)))
         .collect()
-}
-
-/// The addresses on which forwards of reach `lan` listen, in order: those of the networks that Windows is in, but not
-/// the one that it shares with the VM, not what `exclude-interfaces` names, and never a wildcard or loopback. None at
-/// all while the control address is gone, because then the VM's network cannot be told from the others.
-pub fn lan_addresses(interfaces: &[Interface], control: SocketAddr, policy: &Policy) -> Vec<IpAddr> {
-    let control = control.ip().to_canonical();
-    if interface_of(interfaces, control).is_none() {
-        return Vec::new();
-    }
-    let is_fit = |interface: &&Interface| {
-        let reaches_vm =
-            interface.addresses.iter().any(|a| a.address == control) || is_wsl_adapter(interface);
-        interface.up && !interface.loopback && !reaches_vm && !policy.excludes(&interface.name)
-    };
-    let addresses: BTreeSet<IpAddr> = interfaces
-        .iter()
-        .filter(is_fit)
-        .flat_map(|interface| &interface.addresses)
-        .filter(|a| {
-            a.preferred && a.address == a.address.to_canonical() && target::is_plain_unicast(a.address)
-        })
-        .map(|a| a.address)
-        .collect();
-    addresses.into_iter().collect()
 }

@@ -18,8 +18,8 @@ use std::net::IpAddr;
 
 use wslnet_protocol::{Forward, Reach};
 
-use super::desired::lan_addresses;
 use super::means::{Targets, means, refused, targets};
+use super::networks::lan_addresses;
 use super::{Actual, Applied, Surroundings};
 use crate::ledger::{Claim, Claims, DistroClaims, Key};
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus, Reach};
 
-use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage, Stuck};
+use super::{Actual, Applied, Desired, Failure, LeftOut, Outcome, Place, Relay, Stage, Stuck};
 
 /// The state of each forward of the distro, in the order of its set.
 pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<ForwardStatus> {
@@ -23,7 +23,7 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
                 .relays
                 .get(key)
                 .filter(|applied| relay.is_some_and(|relay| relay.is(applied)));
-            let status = relayed(*id, relay, applied);
+            let status = relayed(*id, relay, applied, &desired.left_out);
             match relay.and_then(|relay| relay.place.as_ref()) {
                 Some(place) => elsewhere(status, place),
                 None => status,
@@ -33,7 +33,12 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
     outcomes.iter().map(status).collect()
 }
 
-fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> ForwardStatus {
+fn relayed(
+    id: ForwardId,
+    relay: Option<&Relay>,
+    applied: Option<&Applied>,
+    left_out: &[LeftOut],
+) -> ForwardStatus {
     let being_opened = || (ForwardState::Pending, "it is being opened".to_owned());
     let (Some(relay), Some(applied)) = (relay, applied) else {
         let (state, reason) = being_opened();
@@ -72,9 +77,7 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
     let is_conflict =
         |(address, failure): &(&SocketAddr, &Failure)| counts(address) && failure.conflict.is_some();
     let (state, reason) = if relay.reach == Reach::Lan && relay.listen.is_empty() {
-        let reason = "no network interface of Windows is fit for it: connect Windows to a network, or shorten \
-                      `exclude-interfaces` in companion.toml";
-        (ForwardState::Pending, reason.to_owned())
+        (ForwardState::Pending, nowhere(left_out))
     } else if listen.iter().any(counts) {
         (ForwardState::Active, and(&relay.note, &reason))
     } else if failures.iter().any(is_conflict) {
@@ -96,6 +99,20 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
         reason,
         listen,
     }
+}
+
+/// Why there is no address for it.
+fn nowhere(left_out: &[LeftOut]) -> String {
+    if left_out.is_empty() {
+        return "no network interface of Windows is fit for it: connect Windows to a network, or shorten `exclude-interfaces` \
+                in companion.toml"
+            .to_owned();
+    }
+    left_out
+        .iter()
+        .map(LeftOut::reason)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Says what the search for another port means for the state.

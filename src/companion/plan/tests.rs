@@ -6,6 +6,7 @@ mod bench;
 mod elsewhere;
 mod gap;
 mod model;
+mod networks;
 
 use std::net::IpAddr;
 

@@ -4,12 +4,15 @@
 
 mod adapters;
 mod clock;
+pub(crate) mod com;
 mod directory;
 mod excluded;
 mod name;
+mod networks;
 mod notify;
 mod portproxy;
 mod registry;
+mod service;
 mod services;
 mod socket;
 mod table;
@@ -22,9 +25,11 @@ pub(super) use clock::{time_awake, time_running};
 pub(crate) use directory::system_directory;
 pub(super) use excluded::print_excluded_ranges;
 pub(super) use name::own_name;
+pub(super) use networks::{CATEGORY_POLL, categories};
 pub(super) use notify::AddressHints;
 pub(super) use portproxy::portproxy_entries;
 pub(crate) use registry::is_missing_key;
+pub(crate) use service::{ServiceHandle, service};
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

@@ -3,6 +3,7 @@
 mod autostart;
 mod background;
 mod elevate;
+mod firewall;
 mod folder;
 mod logon;
 mod program;
@@ -18,7 +19,7 @@ use super::{Installable, Keep};
 use crate::capability::is_administrator;
 use crate::event_log;
 use crate::paths::Paths;
-use crate::purge;
+use crate::purge::{self, Extent};
 use crate::service::NAME;
 
 pub(crate) use background::run_in_background;
@@ -53,7 +54,7 @@ struct Part {
     /// Whether a form wants it.
     wanted: fn(Installable) -> bool,
     /// Puts it there, also where it or another version of it is there already.
-    put: fn(&mut Order) -> anyhow::Result<()>,
+    put: fn(Installable, &mut Order) -> anyhow::Result<()>,
     /// Takes it away if it is there, and says so.
     take: fn(&mut Order) -> anyhow::Result<()>,
 }
@@ -70,31 +71,36 @@ fn of_logon(form: Installable) -> bool {
     form == Installable::Logon
 }
 
-/// What takes an administrator. Firewall rules belong between the event source and the service.
+/// What takes an administrator. The program is let in before it runs: otherwise Windows asks, or blocks it for good.
 const PRIVILEGED: &[Part] = &[
     Part {
         wanted: both,
-        put: program::put,
+        put: |_, order| program::put(order),
         take: program::take,
     },
     Part {
         wanted: of_service,
-        put: folder::put,
+        put: |_, order| folder::put(order),
         take: folder::take,
     },
     Part {
         wanted: of_service,
-        put: |_| Ok(()),
+        put: |_, _| Ok(()),
         take: take_leftovers,
     },
     Part {
         wanted: of_service,
-        put: |_| event_log::register(NAME).context("cannot register the source of events"),
+        put: |_, _| event_log::register(NAME).context("cannot register the source of events"),
         take: take_event_source,
     },
     Part {
+        wanted: both,
+        put: firewall::put,
+        take: firewall::take,
+    },
+    Part {
         wanted: of_service,
-        put: service::put,
+        put: |_, order| service::put(order),
         take: service::take,
     },
 ];
@@ -103,12 +109,12 @@ const PRIVILEGED: &[Part] = &[
 const USERS_FILES: &[Part] = &[
     Part {
         wanted: of_logon,
-        put: |_| Ok(()),
+        put: |_, _| Ok(()),
         take: take_user_state,
     },
     Part {
         wanted: of_logon,
-        put: |_| Ok(()),
+        put: |_, _| Ok(()),
         take: take_users_leftovers,
     },
 ];
@@ -117,12 +123,12 @@ const USERS_FILES: &[Part] = &[
 const USERS: &[Part] = &[
     Part {
         wanted: of_logon,
-        put: autostart::put,
+        put: |_, order| autostart::put(order),
         take: autostart::take,
     },
     Part {
         wanted: of_logon,
-        put: logon::put,
+        put: |_, order| logon::put(order),
         take: logon::take,
     },
 ];
@@ -194,7 +200,7 @@ fn put(parts: &[Part], form: Installable, order: &mut Order) -> anyhow::Result<(
         (part.take)(order)?;
     }
     for part in parts.iter().filter(|part| (part.wanted)(form)) {
-        (part.put)(order)?;
+        (part.put)(form, order)?;
     }
     Ok(())
 }
@@ -239,7 +245,7 @@ fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
 }
 
 fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {
-    purge::quietly(&order.paths, &mut order.told).map_err(anyhow::Error::msg)
+    purge::quietly(&order.paths, Extent::Run, &mut order.told).map_err(anyhow::Error::msg)
 }
 
 /// The hosts file is the service's where there is one: the names there are not the user's to remove.
@@ -248,7 +254,7 @@ fn take_users_leftovers(order: &mut Order) -> anyhow::Result<()> {
     if service::is_installed() {
         paths.hosts = None;
     }
-    purge::quietly(&paths, &mut order.told).map_err(anyhow::Error::msg)
+    purge::quietly(&paths, Extent::Run, &mut order.told).map_err(anyhow::Error::msg)
 }
 
 fn take_event_source(order: &mut Order) -> anyhow::Result<()> {
