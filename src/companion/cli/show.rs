@@ -16,10 +16,16 @@ pub(super) fn status(status: &StatusReport) -> String {
         let _ = writeln!(text, "{name:>11}: {value}");
     };
     line("version", status.version.clone());
-    line("listens on", status.control.to_string());
+    line("listens on", join(&status.control));
+    if let Some(trouble) = &status.control_trouble {
+        line("not on", trouble.clone());
+    }
     line("backend", format!("{}, reach {}", status.backend, status.reach));
     if !status.capability.is_empty() {
         line("capability", status.capability.clone());
+    }
+    if !status.firewall.is_empty() {
+        line("firewall", status.firewall.clone());
     }
     line("addresses", join(&status.addresses));
     line("keys", format!("{} trusted", status.trusted));
@@ -34,9 +40,10 @@ pub(super) fn status(status: &StatusReport) -> String {
         line(
             "distro",
             format!(
-                "{} at {}, wslnetd {}, {link}",
+                "{} at {}, {} mode, wslnetd {}, {link}",
                 distro.distro,
                 distro.peer,
+                distro.mode,
                 clean(&distro.daemon, 64)
             ),
         );
@@ -97,7 +104,7 @@ pub(super) fn list(list: &[ForwardReport]) -> Table {
             row.protocol.to_string(),
             port(row),
             join(&row.listen),
-            row.target.to_string(),
+            row.target.map_or_else(|| "-".to_owned(), |target| target.to_string()),
             row.state.to_string(),
             row.connections.to_string(),
             row.bytes_in.to_string(),
@@ -165,7 +172,9 @@ mod tests {
         let of = |udp, moved| {
             let status = StatusReport {
                 version: "0.1.0".into(),
-                control: "172.20.0.1:9756".parse().unwrap(),
+                control: vec!["172.20.0.1:9756".parse().unwrap()],
+                control_trouble: None,
+                firewall: String::new(),
                 backend: "relay".into(),
                 capability: String::new(),
                 reach: Reach::Lan,

@@ -1,12 +1,12 @@
 //! What `status` and `list` show, made from what the loop knows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::{ForwardState, Protocol};
 use wslnet_relay::Counters;
 
 use super::report::{DistroReport, ForwardReport, StatusReport};
-use super::work::Work;
+use super::work::{Parts, Work};
 use crate::ledger::Key;
 use crate::plan;
 
@@ -23,11 +23,13 @@ impl Work {
         };
         StatusReport {
             version: crate::VERSION.to_owned(),
-            control: self.parts.control,
+            control: self.parts.control.addresses().collect(),
+            control_trouble: self.parts.given_up.as_ref().map(|(_, reason)| reason.clone()),
             backend: self.executor.backend().to_string(),
             capability: self.executor.capability(),
             reach: self.parts.config.policy.reach,
-            addresses: plan::lan_addresses(&self.interfaces, self.parts.control, &self.parts.config.policy),
+            firewall: self.executor.firewall(),
+            addresses: self.addresses(),
             trusted: self.parts.trust.count(),
             distros: self
                 .ledger
@@ -35,6 +37,7 @@ impl Work {
                 .map(|session| DistroReport {
                     distro: session.distro.to_owned(),
                     peer: session.peer,
+                    mode: session.mode.to_string(),
                     connected: session.connected,
                     daemon: session.daemon.to_owned(),
                     generation: session.generation,
@@ -49,6 +52,16 @@ impl Work {
         }
     }
 
+    /// Where forwards of reach `lan` are to be had.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let Parts { control, config, .. } = &self.parts;
+        if self.ledger.sessions().any(|session| session.mode.shares_ports()) {
+            plan::network_addresses(&self.interfaces, &config.policy)
+        } else {
+            plan::relay_addresses(&self.interfaces, control, &config.policy)
+        }
+    }
+
     pub(super) fn list(&self) -> Vec<ForwardReport> {
         let claims = self.ledger.claims();
         let mut rows = Vec::new();
@@ -58,9 +71,10 @@ impl Work {
             };
             let outcomes = self.desired.outcomes.get(*distro).into_iter().flatten();
             let forwards = claims.granted.iter().chain(claims.over_limit);
+            let is_dialled = !claims.mode.shares_ports();
             for ((forward, status), (_, outcome)) in forwards.zip(&told.forwards).zip(outcomes) {
                 let wanted = Key::of(forward);
-                let key = outcome.relayed_at().unwrap_or(wanted);
+                let key = outcome.port().unwrap_or(wanted);
                 let applied = self.executor.actual().relays.get(&key);
                 let ours =
                     applied.is_some_and(|applied| applied.distro == *distro && applied.id == forward.id);
@@ -71,7 +85,7 @@ impl Work {
                     port: key.port,
                     wanted: wanted.port,
                     listen: status.listen.clone(),
-                    target: SocketAddr::new(claims.peer, forward.port),
+                    target: is_dialled.then(|| SocketAddr::new(claims.peer, forward.port)),
                     state: status.state,
                     reason: with_counters(&status.reason, forward.protocol, &counters),
                     reach: forward.reach,

@@ -2,7 +2,6 @@
 //! that means on this machine, the relays do it, and the states are compared with those that were told before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use super::{Command, Engine};
 use crate::api::Connections;
 use crate::apply::{ConnectionGate, Executor};
 use crate::config::{Config, WatchedConfig};
-use crate::control_address::ControlAddress;
-use crate::host::{self, Interface, SleepWatch};
+use crate::control_address::{ControlAddress, ControlPorts};
+use crate::host::{self, Awake, Interface, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
@@ -39,7 +38,9 @@ pub struct Parts {
     /// The file that is looked at again while the program runs.
     pub config_file: WatchedConfig,
     /// Where the control port listens.
-    pub control: SocketAddr,
+    pub control: ControlPorts,
+    /// Where it should listen too and could not, and why in a sentence for people.
+    pub given_up: Option<(ControlPorts, String)>,
     /// Where it belongs.
     pub place: ControlAddress,
     /// The trusted keys.
@@ -71,6 +72,8 @@ pub struct Work {
     pub(super) executor: Executor,
     pub(super) interfaces: Vec<Interface>,
     pub(super) sleep: SleepWatch,
+    /// When the control port was last tried where it could not listen.
+    pub(super) tried_control: Awake,
     pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
@@ -89,7 +92,7 @@ impl Work {
     /// The loop and the handle that reaches it.
     pub fn new(parts: Parts) -> (Self, Engine) {
         let (sender, commands) = mpsc::channel(QUEUE);
-        let gate = Arc::new(ConnectionGate::new(parts.control));
+        let gate = Arc::new(ConnectionGate::new(parts.control.network));
         let work = Self {
             ledger: Ledger::new(terms(&parts.config)),
             executor: Executor::new(parts.config.backend, gate.clone(), &parts.state_dir),
@@ -97,6 +100,7 @@ impl Work {
             commands,
             interfaces: Vec::new(),
             sleep: SleepWatch::new(),
+            tried_control: host::awake(),
             places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
@@ -128,13 +132,7 @@ impl Work {
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
-            let Parts {
-                place,
-                control,
-                config,
-                ..
-            } = &self.parts;
-            if place.is_elsewhere(*control, config, &self.interfaces) {
+            if self.control_belongs_elsewhere() {
                 break Ended::Moved;
             }
         };
@@ -266,6 +264,7 @@ impl Work {
             let vm = |session: SessionStatus<'_>| (session.distro.to_owned(), session.boot_id.to_owned());
             let vms = self.ledger.sessions().map(vm).collect();
             self.executor.apply(actions, vms).await;
+            self.executor.keep_open(&desired.openings).await;
             (self.places, self.desired) = (places, desired);
         }
         self.tell();
@@ -281,7 +280,8 @@ impl Work {
             .collect::<BTreeSet<_>>();
         self.told.retain(|distro, _| distros.contains(distro));
         let states = |distro: String| {
-            let states = plan::statuses(&self.desired, self.executor.actual(), &distro);
+            let (actual, opinions) = (self.executor.actual(), self.executor.opinions());
+            let states = plan::statuses(&self.desired, actual, opinions, &distro);
             (distro, states)
         };
         let mut states: States = distros.into_iter().map(states).collect();

@@ -360,6 +360,7 @@ fn request(boot: &str, pid_namespace: u64) -> OpenSession {
         protocol: VERSION,
         boot_id: boot.into(),
         pid_namespace,
+        mode: Mode::Nat,
         daemon: "0.1.0".into(),
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, Reach};
+use wslnet_protocol::{Bind, ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
 use super::places::seeks;
-use super::{Desired, Outcome, Places, Relay, Surroundings, Verdict};
+use super::{Desired, Opening, Outcome, Places, Relay, Surroundings, Verdict};
 use crate::config::Policy;
+use crate::control_address::ControlPorts;
 use crate::host::{Interface, interface_of, is_wsl_adapter};
 use crate::ledger::{Claim, Claims, Key};
 use crate::target;
@@ -16,9 +17,16 @@ use crate::target;
 /// Decides what should be. Depends on nothing but its arguments; `places` are those that [`super::assign`] found for the
 /// same claims and surroundings.
 pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings<'_>) -> Desired {
-    let addresses = lan_addresses(surroundings.interfaces, surroundings.control, surroundings.policy);
+    let Surroundings {
+        interfaces,
+        control,
+        policy,
+        ..
+    } = *surroundings;
+    let addresses = relay_addresses(interfaces, &control, policy);
+    let shared = network_addresses(interfaces, policy);
     let targets = targets(claims, surroundings);
-    let mut relays = BTreeMap::new();
+    let (mut relays, mut openings) = (BTreeMap::new(), BTreeMap::new());
     let mut outcomes: BTreeMap<(&str, ForwardId), Outcome> = BTreeMap::new();
     for (key, claimants) in placed(claims, places, &targets, surroundings) {
         let mut owner = None;
@@ -63,6 +71,20 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
                     );
                     Outcome::Relayed(key)
                 }
+                (Ok(Means::Open(mode)), None) => {
+                    owner = Some(distro);
+                    openings.insert(
+                        key,
+                        Opening {
+                            distro: distro.to_owned(),
+                            id: forward.id,
+                            mode,
+                            listen: shared.iter().map(|ip| SocketAddr::new(*ip, key.port)).collect(),
+                            is_on_loopback: forward.bind == Bind::Wildcard,
+                        },
+                    );
+                    Outcome::Opened(key)
+                }
             };
             outcomes.insert((distro, forward.id), outcome);
         }
@@ -80,7 +102,11 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
         ((*distro).to_owned(), granted.chain(over).collect())
     });
     let outcomes = in_order.collect();
-    Desired { relays, outcomes }
+    Desired {
+        relays,
+        openings,
+        outcomes,
+    }
 }
 
 /// The claims, in order, on each port that they come down to: the wanted one, or the place that was found instead.
@@ -110,18 +136,34 @@ fn placed<'a>(
         .collect()
 }
 
-/// The addresses on which forwards of reach `lan` listen, in order: those of the networks that Windows is in, but not
-/// the one that it shares with the VM, not what `exclude-interfaces` names, and never a wildcard or loopback. None at
-/// all while the control address is gone, because then the VM's network cannot be told from the others.
-pub fn lan_addresses(interfaces: &[Interface], control: SocketAddr, policy: &Policy) -> Vec<IpAddr> {
-    let control = control.ip().to_canonical();
+/// The addresses on which relays of reach `lan` listen, in order: those of [`network_addresses`], but not those of the network that
+/// Windows shares with the VM. None at all while the control port is in no such network, because then it cannot be told from the
+/// others.
+pub fn relay_addresses(interfaces: &[Interface], control: &ControlPorts, policy: &Policy) -> Vec<IpAddr> {
+    let Some(control) = control.network.map(|control| control.ip().to_canonical()) else {
+        return Vec::new();
+    };
     if interface_of(interfaces, control).is_none() {
         return Vec::new();
     }
+    addresses_of(interfaces, policy, |interface| {
+        !interface.addresses.iter().any(|a| a.address == control)
+    })
+}
+
+/// The addresses of the networks that Windows is in, in order, but not those of the WSL adapter, not what `exclude-interfaces` names,
+/// and never a wildcard or loopback.
+pub fn network_addresses(interfaces: &[Interface], policy: &Policy) -> Vec<IpAddr> {
+    addresses_of(interfaces, policy, |_| true)
+}
+
+fn addresses_of(interfaces: &[Interface], policy: &Policy, is_fit: impl Fn(&Interface) -> bool) -> Vec<IpAddr> {
     let is_fit = |interface: &&Interface| {
-        let reaches_vm =
-            interface.addresses.iter().any(|a| a.address == control) || is_wsl_adapter(interface);
-        interface.up && !interface.loopback && !reaches_vm && !policy.excludes(&interface.name)
+        interface.up
+            && !interface.loopback
+            && !is_wsl_adapter(interface)
+            && !policy.excludes(&interface.name)
+            && is_fit(interface)
     };
     let addresses: BTreeSet<IpAddr> = interfaces
         .iter()

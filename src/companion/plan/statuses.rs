@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus, Reach};
 
-use super::{Actual, Applied, Desired, Failure, Outcome, Place, Relay, Stage, Stuck};
+use super::{Actual, Applied, Desired, Failure, Opinions, Outcome, Place, Relay, Stage, Stuck, shared};
 
 /// The state of each forward of the distro, in the order of its set.
-pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<ForwardStatus> {
+pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro: &str) -> Vec<ForwardStatus> {
     let outcomes = desired.outcomes.get(distro).map_or(&[][..], Vec::as_slice);
     let status = |(id, outcome): &(ForwardId, Outcome)| match outcome {
         Outcome::Settled(verdict) => ForwardStatus {
@@ -17,6 +17,11 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
             reason: verdict.reason.clone(),
             listen: vec![],
         },
+        Outcome::Opened(key) => desired.openings.get(key).map_or_else(
+            // Both are made in one step.
+            || relayed(*id, None, None),
+            |opening| shared::status(opening, *key, opinions),
+        ),
         Outcome::Relayed(key) => {
             let relay = desired.relays.get(key);
             let applied = actual
