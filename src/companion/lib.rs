@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order in which a request passes them: [`api`] accepts, [`engine`] is the one event loop, [`ledger`]
 //! knows who wants what and for how long, [`plan`] turns wants into actions, [`apply`] executes them, [`host`] knows the
-//! machine; [`names`] gives forwards names. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
+//! machine; [`firewall`] lets their clients through; [`names`] gives forwards names. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
 //! argument.
 
 pub mod api;
@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod control_address;
 pub mod engine;
+pub mod firewall;
 pub mod host;
 pub mod ledger;
 pub mod names;

@@ -6,8 +6,12 @@
 //! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`], [`SleepWatch`] and
 //! [`Obstacles`].
 
+// Only Windows has calls that go there; its tests run everywhere.
+#[cfg(any(windows, test))]
+mod aside;
 mod awake;
 mod bind;
+mod category;
 mod changes;
 mod excluded;
 mod holder;
@@ -16,6 +20,7 @@ mod interface;
 mod linux;
 mod obstacle;
 mod portproxy;
+mod service;
 #[cfg(windows)]
 mod windows;
 
@@ -32,11 +37,15 @@ use windows as platform;
 pub use awake::{Awake, SleepWatch, awake};
 pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
+pub use category::{Categories, Category};
 pub use changes::{ChangeWatch, POLL, watch_changes};
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
 pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
+pub use service::Service;
+#[cfg(windows)]
+pub(crate) use windows::{ServiceHandle, com, service};
 
 /// The network interfaces of this machine, by index, each with its addresses in order.
 ///

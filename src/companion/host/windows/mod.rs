@@ -4,10 +4,12 @@
 
 mod adapters;
 mod clock;
+pub(crate) mod com;
 mod excluded;
 mod name;
 mod notify;
 mod portproxy;
+mod service;
 mod services;
 mod socket;
 mod table;
@@ -20,6 +22,7 @@ pub(super) use excluded::print_excluded_ranges;
 pub(super) use name::own_name;
 pub(super) use notify::AddressHints;
 pub(super) use portproxy::portproxy_entries;
+pub(crate) use service::{ServiceHandle, service};
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

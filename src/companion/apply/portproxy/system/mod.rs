@@ -16,18 +16,7 @@ pub use linux::{Machine, Stamp};
 #[cfg(windows)]
 pub use windows::{Machine, Stamp};
 
-/// The service IP Helper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// It runs, in this process if that is known.
-    Running(Option<u32>),
-    /// It does not run, or not yet.
-    Stopped,
-    /// It does not run and must not be started.
-    Disabled,
-    /// There is none.
-    Missing,
-}
+pub use crate::host::Service;
 
 /// What became of an entry that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
