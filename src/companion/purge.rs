@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::apply::portproxy;
+use crate::apply::{firewall, portproxy};
 use crate::names;
 use crate::paths::Paths;
 
@@ -23,6 +23,10 @@ const PARTS: &[Part] = &[
     Part {
         name: "portproxy entries",
         clear: |paths| portproxy::clear(&paths.state_dir),
+    },
+    Part {
+        name: "rules of the firewall for ports of WSL",
+        clear: |paths| firewall::clear(&paths.state_dir),
     },
     Part {
         name: "names in the hosts file",

@@ -1,6 +1,7 @@
 //! Executes what the plan says, and knows what is open. As little as possible is decided here.
 
 mod executor;
+pub(crate) mod firewall;
 mod forwarder;
 mod gate;
 pub mod portproxy;

@@ -206,7 +206,7 @@ mod tests {
             port,
             wanted,
             listen: vec![SocketAddr::from(([192, 168, 1, 20], port))],
-            target: SocketAddr::from(([172, 20, 0, 2], wanted)),
+            target: Some(SocketAddr::from(([172, 20, 0, 2], wanted))),
             state: ForwardState::Active,
             reason: reason.into(),
             reach: Reach::Lan,

@@ -264,7 +264,8 @@ impl Work {
             let vm = |session: SessionStatus<'_>| (session.distro.to_owned(), session.boot_id.to_owned());
             let vms = self.ledger.sessions().map(vm).collect();
             self.executor.apply(actions, vms).await;
-            self.executor.keep_open(&desired.openings).await;
+            let clients = self.parts.config.policy.clients;
+            self.executor.keep_open(&desired.openings, clients).await;
             (self.places, self.desired) = (places, desired);
         }
         self.tell();

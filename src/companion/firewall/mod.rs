@@ -5,12 +5,14 @@
 
 mod difference;
 mod error;
+mod hyperv;
 mod look;
 mod rule;
 mod system;
 
 pub use difference::{Changes, changes};
 pub use error::StoreError;
+pub use hyperv::{FoundHyperVRule, HyperVRule};
 pub use look::{Look, Policy, Profile, Void};
 pub use rule::{GROUP, Properties, Rule, Scope};
-pub use system::Store;
+pub use system::{HyperV, Store};

@@ -6,6 +6,7 @@ mod bench;
 mod elsewhere;
 mod gap;
 mod model;
+mod shared;
 
 use std::net::IpAddr;
 
@@ -376,7 +377,7 @@ fn a_distro_that_is_gone_is_cut() {
             connections: Connections::Cut
         }]
     );
-    assert_eq!(statuses(&bench.desired(), &bench.actual, "a"), []);
+    assert_eq!(statuses(&bench.desired(), &bench.actual, &Opinions::new(), "a"), []);
 }
 
 #[test]
@@ -603,7 +604,7 @@ fn statuses_follow_the_order_of_the_set() {
         &[],
     );
 
-    let ids: Vec<u64> = statuses(&bench.desired(), &bench.actual, "a")
+    let ids: Vec<u64> = statuses(&bench.desired(), &bench.actual, &Opinions::new(), "a")
         .iter()
         .map(|s| s.id.0)
         .collect();

@@ -16,6 +16,8 @@
 //! Its limits: it lets everything through; every text is taken as it is and given back as it was; it refuses two rules of one name
 //! where Windows would keep both; and nobody but this program and the tests writes it.
 
+mod hyperv;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,8 @@ use wslnet_link::{read_state_file, replace_state_file};
 use crate::firewall::look::{self, Look, Policy, Profile};
 use crate::firewall::{GROUP, Properties, Rule, StoreError};
 use crate::host::{Category, Service};
+
+pub use self::hyperv::HyperV;
 
 /// The file in the state directory.
 const FILE: &str = "firewall-rules.toml";

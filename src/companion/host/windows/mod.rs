@@ -15,6 +15,7 @@ mod socket;
 mod table;
 #[cfg(test)]
 mod wine;
+mod wsl;
 
 pub(super) use adapters::interfaces;
 pub(super) use clock::{time_awake, time_running};
@@ -26,3 +27,4 @@ pub(crate) use service::{ServiceHandle, service};
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};
+pub(super) use wsl::is_of_wsl;

@@ -118,7 +118,10 @@ impl Bench {
     pub fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             interfaces: &self.interfaces,
-            control: ControlPorts::only(self.control),
+            control: ControlPorts {
+                network: Some(self.control),
+                loopback: Some(SocketAddr::from(([127, 0, 0, 1], self.control.port()))),
+            },
             policy: &self.policy,
             backend: self.backend,
         }
@@ -222,7 +225,7 @@ impl Bench {
     }
 
     pub fn status(&self, distro: &str, id: u64) -> ForwardStatus {
-        let statuses = statuses(&self.desired(), &self.actual, distro);
+        let statuses = statuses(&self.desired(), &self.actual, &Opinions::new(), distro);
         statuses
             .into_iter()
             .find(|status| status.id == ForwardId(id))

@@ -311,7 +311,7 @@ fn ports(bench: &Bench, id: u64) -> Vec<u16> {
     let all = claims
         .distros
         .keys()
-        .flat_map(|distro| statuses(&bench.desired(), &bench.actual, distro));
+        .flat_map(|distro| statuses(&bench.desired(), &bench.actual, &Opinions::new(), distro));
     let ports: BTreeSet<u16> = all
         .filter(|status| status.id == ForwardId(id))
         .flat_map(|status| status.listen)

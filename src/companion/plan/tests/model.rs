@@ -514,7 +514,7 @@ fn told(bench: &Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let mut open = BTreeSet::new();
     for (distro, claims) in &bench.ledger.claims().distros {
-        let statuses = statuses(&desired, &bench.actual, distro);
+        let statuses = statuses(&desired, &bench.actual, &Opinions::new(), distro);
         let wanted: Vec<&Forward> = claims.granted.iter().chain(claims.over_limit).collect();
         prop_assert!(
             statuses
