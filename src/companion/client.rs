@@ -137,6 +137,8 @@ mod tests {
         vec![Interface {
             name: "Ethernet".to_owned(),
             description: String::new(),
+            adapter: String::new(),
+            category: None,
             index: 3,
             up,
             loopback: false,

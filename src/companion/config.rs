@@ -5,6 +5,7 @@
 //! reach = "lan"                                       # the ceiling: "lan" or "host"
 //! ports = ["1024-65535"]                              # the ports, TCP and UDP, that forwards may take; default: all
 //! exclude-interfaces = ["vEthernet (Default Switch)"] # nothing is opened there, "Loopback*" included; `*` stands for any text
+//! networks = ["private", "domain"]                    # nothing is opened in networks of other categories ("public"); or "any"
 //! clients = "local-subnet"                            # whom forwards serve: also "any", behind routers and VPNs
 //! max-forwards = 1024                                 # for each distro, 1 to 4096
 //! names = false                                       # no names in the hosts file; default: where there is the right to
@@ -25,12 +26,13 @@ mod watched;
 
 use std::net::SocketAddr;
 
-use wslnet_console::diagnose::{Report, Source, Spanned, Table, parse};
+use wslnet_console::diagnose::{Report, Source, Spanned, StringsOr, Table, nearest, parse};
 use wslnet_protocol::{Reach, limits};
 
 pub use self::backend::Backend;
 pub use self::policy::{Clients, NamePattern, Policy, PortRange, Refusal};
 pub use self::watched::WatchedConfig;
+use crate::host::{Categories, Category};
 
 /// A checked configuration. The default is that of an empty file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,7 @@ struct Raw {
     reach: Option<Spanned<Reach>>,
     ports: Option<Vec<Spanned<String>>>,
     exclude_interfaces: Option<Vec<Spanned<String>>>,
+    networks: Option<StringsOr<Categories>>,
     clients: Option<Spanned<Clients>>,
     max_forwards: Option<Spanned<i64>>,
     names: Option<Spanned<bool>>,
@@ -88,6 +91,7 @@ impl Raw {
             reach: table.choice("reach", &[("lan", Reach::Lan), ("host", Reach::Host)]),
             ports: table.strings("ports"),
             exclude_interfaces: table.strings("exclude-interfaces"),
+            networks: table.strings_or("networks", &[("any", Categories::ALL)]),
             clients: table.choice(
                 "clients",
                 &[("local-subnet", Clients::LocalSubnet), ("any", Clients::Any)],
@@ -120,6 +124,9 @@ impl Raw {
                     .ports
                     .map_or(default.policy.ports, |ports| resolve_ports(&ports, table)),
                 exclude_interfaces: resolve_names(&self.exclude_interfaces.unwrap_or_default(), table),
+                networks: self.networks.map_or(default.policy.networks, |networks| {
+                    resolve_networks(networks, table)
+                }),
                 clients: self.clients.map_or(default.policy.clients, Spanned::into_inner),
             },
             max_forwards: limit.unwrap_or(default.max_forwards),
@@ -144,6 +151,29 @@ fn resolve_ports(written: &[Spanned<String>], table: &Table<'_>) -> Vec<PortRang
         }
     };
     written.iter().filter_map(range).collect()
+}
+
+fn resolve_networks(written: StringsOr<Categories>, table: &Table<'_>) -> Categories {
+    let names = match written {
+        StringsOr::Choice(all) => return all,
+        StringsOr::Strings(names) => names,
+    };
+    let category = |text: &Spanned<String>| {
+        let found = Category::ALL
+            .into_iter()
+            .find(|category| category.name() == text.get_ref());
+        if found.is_none() {
+            let allowed = format!("allowed: {}; or networks = \"any\"", Categories::ALL);
+            let hint = match nearest(text.get_ref(), Category::ALL.map(Category::name)) {
+                Some(meant) => format!("did you mean \"{meant}\"? {allowed}"),
+                None => allowed,
+            };
+            let message = format!("`{}` is no category of networks", text.get_ref());
+            table.problem(text.span(), message, Some(hint));
+        }
+        found
+    };
+    names.iter().filter_map(category).collect()
 }
 
 fn resolve_names(written: &[Spanned<String>], table: &Table<'_>) -> Vec<NamePattern> {
@@ -205,6 +235,7 @@ mod tests {
             reach = "host"
             ports = ["8000-8099", "443"]
             exclude-interfaces = ["vEthernet (Default Switch)", "*vpn*"]
+            networks = ["public", "private"]
             max-forwards = 4096
             names = false
             listen = "172.20.0.1:9756"
@@ -221,6 +252,8 @@ mod tests {
             );
         }
         assert!(config.policy.excludes("My VPN") && !config.policy.excludes("Ethernet"));
+        let networks: Vec<_> = config.policy.networks.iter().collect();
+        assert_eq!(networks, [Category::Private, Category::Public]);
         assert_eq!(config.max_forwards, 4096);
         assert!(!config.names && Config::default().names);
         assert_eq!(config.listen, Some("172.20.0.1:9756".parse().unwrap()));
@@ -268,6 +301,25 @@ mod tests {
             report.problems().iter().all(|problem| problem.hint.is_some()),
             "{text}"
         );
+    }
+
+    #[test]
+    fn networks_are_categories_or_any() {
+        let networks = |text: &str| read(&format!("networks = {text}")).map(|config| config.policy.networks);
+
+        assert_eq!(networks("\"any\""), Ok(Categories::ALL));
+        assert_eq!(networks("[\"domain\", \"private\"]"), Ok(Categories::TRUSTED));
+        assert_eq!(networks("[]"), Ok(Categories::default()));
+        assert_eq!(Config::default().policy.networks, Categories::TRUSTED);
+        for (bad, hint) in [
+            ("[\"privat\"]", "did you mean \"private\""),
+            ("[\"any\"]", "networks = \"any\""),
+            ("\"all\"", "allowed: \"any\""),
+            ("true", "array of strings"),
+        ] {
+            let text = networks(bad).unwrap_err().render(false);
+            assert!(text.contains(hint), "{hint} in {text}");
+        }
     }
 
     #[test]

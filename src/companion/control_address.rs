@@ -194,6 +194,8 @@ mod tests {
         Interface {
             name: "vEthernet (WSL)".to_owned(),
             description: "Hyper-V Virtual Ethernet Adapter".to_owned(),
+            adapter: String::new(),
+            category: None,
             index: 7,
             up: true,
             loopback: false,

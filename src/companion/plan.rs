@@ -22,6 +22,7 @@
 mod actions;
 mod desired;
 mod means;
+mod networks;
 mod places;
 mod shared;
 mod statuses;
@@ -35,7 +36,8 @@ use wslnet_protocol::{ForwardId, ForwardState, Mode, Reach};
 use wslnet_relay::Connections;
 
 pub use self::actions::actions;
-pub use self::desired::{desired, network_addresses, relay_addresses};
+pub use self::desired::desired;
+pub use self::networks::{LeftOut, lan_addresses, left_out, shared_addresses};
 pub use self::places::{Place, Places, Stage, assign};
 pub use self::statuses::statuses;
 use crate::config::{Backend, Policy};
@@ -65,6 +67,8 @@ pub struct Desired {
     pub openings: BTreeMap<Key, Opening>,
     /// For each distro all forwards of its set, in the set's order, and what becomes of each.
     pub outcomes: BTreeMap<String, Vec<(ForwardId, Outcome)>>,
+    /// The interfaces that nothing listens on because of the networks that they are in.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A relay that should be.

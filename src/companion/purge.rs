@@ -4,9 +4,8 @@
 //! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal or by marks of its own what is ours; it
 //! removes that and nothing else, and works without the running program, without a distro and after any crash.
 
-use std::path::Path;
-
-use crate::apply::{firewall, portproxy};
+use crate::apply::{firewall as shared_ports, portproxy};
+use crate::firewall::{self, Store};
 use crate::names;
 use crate::paths::Paths;
 
@@ -14,23 +13,55 @@ use crate::paths::Paths;
 struct Part {
     /// What it is, for people; in the plural.
     name: &'static str,
-    /// Removes all of it.
+    /// Removes what a former run left, at the next start.
+    after_crash: fn(&Paths) -> Cleared,
+    /// Removes all of it, whatever the state directory knows.
     clear: fn(&Paths) -> Cleared,
+    /// Whether it was made by `install`, and stays until the program is uninstalled.
+    installed: bool,
+}
+
+/// How much is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What the program makes while it runs.
+    Run,
+    /// That, and what `install` made.
+    Installation,
 }
 
 /// All kinds.
 const PARTS: &[Part] = &[
     Part {
         name: "portproxy entries",
+        after_crash: |paths| portproxy::clear(&paths.state_dir),
         clear: |paths| portproxy::clear(&paths.state_dir),
+        installed: false,
+    },
+    // Behind the entries that they let clients reach.
+    Part {
+        name: "firewall rules for ports",
+        after_crash: |paths| firewall::clear_leftovers(&paths.state_dir),
+        clear: |paths| firewall::clear_ports(&paths.state_dir),
+        installed: false,
     },
     Part {
-        name: "rules of the firewall for ports of WSL",
-        clear: |paths| firewall::clear(&paths.state_dir),
+        name: "firewall rules for ports that WSL shares",
+        after_crash: |paths| shared_ports::clear_leftovers(&paths.state_dir),
+        clear: |paths| shared_ports::clear(&paths.state_dir),
+        installed: false,
     },
     Part {
         name: "names in the hosts file",
-        clear: |paths| paths.hosts.as_deref().map_or_else(Cleared::default, clear_names),
+        after_crash: clear_names,
+        clear: clear_names,
+        installed: false,
+    },
+    Part {
+        name: "firewall rules for the program",
+        after_crash: |_| Cleared::default(),
+        clear: |paths| firewall::remove(&Store::new(&paths.state_dir)),
+        installed: true,
     },
 ];
 
@@ -45,8 +76,11 @@ pub struct Cleared {
     pub left: Option<String>,
 }
 
-fn clear_names(hosts: &Path) -> Cleared {
+fn clear_names(paths: &Paths) -> Cleared {
     let mut cleared = Cleared::default();
+    let Some(hosts) = &paths.hosts else {
+        return cleared;
+    };
     match names::remove(hosts) {
         Ok(true) => cleared.removed.push(format!("the names in {}", hosts.display())),
         Ok(false) => {}
@@ -63,7 +97,7 @@ pub(crate) fn leftovers(paths: &Paths) {
             removed,
             foreign,
             left,
-        } = (part.clear)(paths);
+        } = (part.after_crash)(paths);
         if !removed.is_empty() {
             tracing::warn!(
                 count = removed.len(),
@@ -80,13 +114,16 @@ pub(crate) fn leftovers(paths: &Paths) {
     }
 }
 
-/// Removes everything.
+/// Removes everything of that extent.
 ///
 /// # Errors
 /// Why something is left, each reason with its part. What was removed is in `told` all the same.
-pub(crate) fn everything(paths: &Paths, told: &mut String) -> Result<(), String> {
+pub(crate) fn everything(paths: &Paths, extent: Extent, told: &mut String) -> Result<(), String> {
     let mut reasons = Vec::new();
-    for part in PARTS {
+    for part in PARTS
+        .iter()
+        .filter(|part| extent == Extent::Installation || !part.installed)
+    {
         let cleared = (part.clear)(paths);
         tell(part.name, &cleared, told);
         reasons.extend(cleared.left.map(|reason| format!("{}: {reason}", part.name)));

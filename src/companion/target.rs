@@ -263,6 +263,8 @@ mod tests {
         (prop::collection::vec(network, 1..3), any::<bool>()).prop_map(|(addresses, up)| Interface {
             name: "x".into(),
             description: String::new(),
+            adapter: String::new(),
+            category: None,
             index: 1,
             up,
             loopback: false,
@@ -274,6 +276,8 @@ mod tests {
         Interface {
             name: name.into(),
             description: String::new(),
+            adapter: String::new(),
+            category: None,
             index: 1,
             up: true,
             loopback: false,

@@ -15,7 +15,7 @@ use std::ops::Range;
 pub use config_file::ConfigFile;
 pub use file::{MAX_FILE_BYTES, read_file};
 pub use nearest::nearest;
-pub use reader::{NumberOr, Table, parse, span_within};
+pub use reader::{NumberOr, StringsOr, Table, parse, span_within};
 pub use reports::Reports;
 pub use toml::Spanned;
 

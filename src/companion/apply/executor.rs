@@ -9,10 +9,11 @@ use wslnet_protocol::ForwardId;
 use wslnet_relay::{Counters, Gate};
 
 use super::Relays;
-use super::firewall::Firewall;
+use super::firewall::{Admitted, Firewall};
 use super::portproxy::Portproxy;
-use crate::config::{Backend, Clients};
-use crate::host::Awake;
+use crate::config::Backend;
+use crate::firewall::Properties;
+use crate::host::{Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual, Opening, Opinions};
 
@@ -29,7 +30,7 @@ enum Carrier {
     /// Our own sockets.
     Relay(Relays),
     /// Entries of Windows' portproxy.
-    Portproxy(Portproxy),
+    Portproxy(Box<Portproxy>),
 }
 
 impl Executor {
@@ -39,7 +40,7 @@ impl Executor {
         Self {
             carrier: match backend {
                 Backend::Relay => Carrier::Relay(Relays::new(gate)),
-                Backend::Portproxy => Carrier::Portproxy(Portproxy::new(state_dir)),
+                Backend::Portproxy => Carrier::Portproxy(Box::new(Portproxy::new(state_dir))),
             },
             firewall: Firewall::new(state_dir),
         }
@@ -58,6 +59,30 @@ impl Executor {
         match &self.carrier {
             Carrier::Relay(_) => String::new(),
             Carrier::Portproxy(portproxy) => portproxy.capability(),
+        }
+    }
+
+    /// In networks of which categories the firewall lets clients in, where that is the backend's business.
+    pub fn set_networks(&mut self, networks: Categories) {
+        match &mut self.carrier {
+            Carrier::Relay(_) => {}
+            Carrier::Portproxy(portproxy) => portproxy.rules_mut().set_networks(networks),
+        }
+    }
+
+    /// See [`PortRules::compare`](crate::firewall::PortRules::compare).
+    pub fn compare_rules(&mut self, ours: &[Properties]) {
+        match &mut self.carrier {
+            Carrier::Relay(_) => {}
+            Carrier::Portproxy(portproxy) => portproxy.rules_mut().compare(ours),
+        }
+    }
+
+    /// What keeps the firewall's rules for the ports from being right.
+    pub fn rule_trouble(&self) -> Option<String> {
+        match &self.carrier {
+            Carrier::Relay(_) => None,
+            Carrier::Portproxy(portproxy) => portproxy.rules().trouble().map(ToString::to_string),
         }
     }
 
@@ -80,8 +105,8 @@ impl Executor {
     }
 
     /// Has the firewall let the local network in at these ports, and at no others.
-    pub async fn keep_open(&mut self, openings: &BTreeMap<Key, Opening>, clients: Clients) {
-        self.firewall.keep(openings, clients).await;
+    pub async fn keep_open(&mut self, openings: &BTreeMap<Key, Opening>, admitted: Admitted) {
+        self.firewall.keep(openings, admitted).await;
     }
 
     /// What a forward has carried so far; `None` where nobody counts.
@@ -139,7 +164,9 @@ impl Executor {
         match &mut self.carrier {
             Carrier::Relay(relays) => relays.close_all().await,
             Carrier::Portproxy(portproxy) => {
-                if let Some(reason) = portproxy.close_all().left {
+                let left = portproxy.close_all().left;
+                portproxy.close_rules().await;
+                if let Some(reason) = left {
                     tracing::warn!(
                         reason,
                         "portproxy entries are left; the next start, or `purge`, removes them"

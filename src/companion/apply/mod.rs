@@ -8,5 +8,6 @@ pub mod portproxy;
 mod relays;
 
 pub use executor::Executor;
+pub use firewall::Admitted;
 pub use gate::ConnectionGate;
 pub use relays::Relays;

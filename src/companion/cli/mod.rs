@@ -18,7 +18,7 @@ use wslnet_link::PublicKey;
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
 use crate::paths::{Paths, PathsError};
-use crate::purge;
+use crate::purge::{self, Extent};
 use crate::run::{self, Ask};
 
 /// How long a running companion may take to answer a command.
@@ -197,7 +197,7 @@ fn purge(paths: &Paths) -> anyhow::Result<()> {
         Err(error) => return Err(error).context("cannot tell whether wslnet-companion is running"),
     }
     let mut told = String::new();
-    let done = purge::everything(paths, &mut told);
+    let done = purge::everything(paths, Extent::Run, &mut told);
     output::print(&told)?;
     done.map_err(anyhow::Error::msg)
         .context("not everything could be removed")

@@ -7,6 +7,7 @@ use wslnet_console::text::clean;
 use wslnet_protocol::{ForwardState, limits};
 
 use crate::engine::{ForwardReport, StatusReport};
+use crate::host::Category;
 
 /// The status, a few lines.
 pub(super) fn status(status: &StatusReport) -> String {
@@ -24,10 +25,22 @@ pub(super) fn status(status: &StatusReport) -> String {
     if !status.capability.is_empty() {
         line("capability", status.capability.clone());
     }
-    if !status.firewall.is_empty() {
-        line("firewall", status.firewall.clone());
+    if !status.shared.is_empty() {
+        line("WSL's ports", status.shared.clone());
     }
     line("addresses", join(&status.addresses));
+    for network in &status.networks {
+        let category = network.category.map_or("unknown", Category::name);
+        let left_out = match network.left_out.as_str() {
+            "" => String::new(),
+            reason => format!(", left out: {reason}"),
+        };
+        line("network", format!("{} ({category}){left_out}", network.interface));
+    }
+    for finding in &status.firewall {
+        let fix = if finding.fix.is_empty() { "" } else { ": " };
+        line("firewall", format!("{}{fix}{}", finding.what, finding.fix));
+    }
     line("keys", format!("{} trusted", status.trusted));
     line("forwards", forwards(status));
     line("names", status.names.clone());
@@ -174,11 +187,13 @@ mod tests {
                 version: "0.1.0".into(),
                 control: vec!["172.20.0.1:9756".parse().unwrap()],
                 control_trouble: None,
-                firewall: String::new(),
+                shared: String::new(),
                 backend: "relay".into(),
                 capability: String::new(),
                 reach: Reach::Lan,
                 addresses: vec![],
+                networks: vec![],
+                firewall: vec![],
                 trusted: 1,
                 distros: vec![],
                 active: 3,

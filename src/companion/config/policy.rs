@@ -7,6 +7,7 @@ use std::str::FromStr;
 use wslnet_protocol::{Protocol, Reach};
 
 use super::reserved;
+use crate::host::{Categories, Category};
 
 /// The companion's own policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Policy {
     pub ports: Vec<PortRange>,
     /// Interfaces on which nothing is opened.
     pub exclude_interfaces: Vec<NamePattern>,
+    /// In networks of which categories anything is opened.
+    pub networks: Categories,
     /// From where clients may come.
     pub clients: Clients,
 }
@@ -54,6 +57,7 @@ impl Default for Policy {
             reach: Reach::Lan,
             ports: vec![PortRange(1..=u16::MAX)],
             exclude_interfaces: Vec::new(),
+            networks: Categories::TRUSTED,
             clients: Clients::default(),
         }
     }
@@ -74,6 +78,12 @@ impl Policy {
         self.exclude_interfaces
             .iter()
             .any(|pattern| pattern.matches(interface))
+    }
+
+    /// Whether anything may be opened in a network of this category. One of which nothing is known counts as public, as it does
+    /// for Windows Firewall.
+    pub fn admits(&self, category: Option<Category>) -> bool {
+        self.networks.contains(category.unwrap_or(Category::Public))
     }
 }
 

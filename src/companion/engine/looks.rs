@@ -1,4 +1,4 @@
-//! What the loop looks at by itself: the network interfaces, the trusted keys, companion.toml.
+//! What the loop looks at by itself: the network interfaces and their networks, the trusted keys, companion.toml.
 
 use std::time::Duration;
 
@@ -15,12 +15,16 @@ impl Work {
     /// Reads the interfaces again; says whether they changed.
     pub(super) fn look_around(&mut self) -> bool {
         match host::interfaces() {
-            Ok(interfaces) if interfaces != self.interfaces => {
+            Ok(mut interfaces) => {
+                self.networks.networks().apply(&mut interfaces);
+                if interfaces == self.interfaces {
+                    return false;
+                }
+                self.networks.hint();
                 self.gate.look(&interfaces, self.parts.config.policy.clients);
                 self.interfaces = interfaces;
                 true
             }
-            Ok(_) => false,
             Err(error) => {
                 tracing::warn!(%error, "the network interfaces cannot be read; the last known ones stay");
                 false

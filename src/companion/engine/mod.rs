@@ -3,6 +3,7 @@
 //! The loop ([`work`]) owns the ledger and the relays. Every change, from a request to a new network address, ends in the
 //! same step: plan, apply, compare. So a `PUT` is answered after it was applied.
 
+mod guard;
 mod looks;
 mod report;
 mod sessions;
@@ -14,7 +15,7 @@ use wslnet_protocol::{
     Applied, ErrorCode, ForwardSet, OpenSession, Problem, Renewed, SessionId, SessionOpened,
 };
 
-pub use report::{DistroReport, ForwardReport, StatusReport};
+pub use report::{DistroReport, FindingReport, ForwardReport, NetworkReport, StatusReport};
 pub use work::{Ended, Parts, Work};
 
 use crate::api::Caller;

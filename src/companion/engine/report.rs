@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use wslnet_protocol::{ForwardState, Protocol, Reach};
 
+use crate::host::Category;
+
 /// The companion as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -17,9 +19,9 @@ pub struct StatusReport {
     pub control_trouble: Option<String>,
     /// How forwards are applied.
     pub backend: String,
-    /// Whether the firewall can be asked to let the local network in; empty while no distro needs it.
+    /// What became of ports that WSL shares with Windows; empty while there are none.
     #[serde(default)]
-    pub firewall: String,
+    pub shared: String,
     /// Whether the backend could do its work now; empty where nothing can stand in its way.
     #[serde(default)]
     pub capability: String,
@@ -27,6 +29,12 @@ pub struct StatusReport {
     pub reach: Reach,
     /// The addresses on which forwards of reach `lan` listen.
     pub addresses: Vec<IpAddr>,
+    /// The networks that Windows is in, but for the VM's own.
+    #[serde(default)]
+    pub networks: Vec<NetworkReport>,
+    /// What Windows Firewall has against clients or distros; empty where nothing was found.
+    #[serde(default)]
+    pub firewall: Vec<FindingReport>,
     /// How many keys are trusted.
     pub trusted: usize,
     /// The distros that have or had a session within their lease.
@@ -43,6 +51,28 @@ pub struct StatusReport {
     pub names: String,
     /// Why a changed companion.toml or trusted.toml was not taken over.
     pub config_error: Option<String>,
+}
+
+/// An interface of Windows in a network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NetworkReport {
+    /// The interface's name.
+    pub interface: String,
+    /// The category of its network; `None` if Windows does not say.
+    pub category: Option<Category>,
+    /// Why no forward listens there, and what to do; empty if forwards do.
+    pub left_out: String,
+}
+
+/// Something that stands in the way of clients or distros.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindingReport {
+    /// What it is.
+    pub what: String,
+    /// What helps.
+    pub fix: String,
+    /// Whether it keeps out clients of forwards.
+    pub keeps_clients_out: bool,
 }
 
 /// One distro.

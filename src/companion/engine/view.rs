@@ -28,8 +28,10 @@ impl Work {
             backend: self.executor.backend().to_string(),
             capability: self.executor.capability(),
             reach: self.parts.config.policy.reach,
-            firewall: self.executor.firewall(),
+            shared: self.executor.firewall(),
             addresses: self.addresses(),
+            networks: self.network_reports(),
+            firewall: self.finding_reports(),
             trusted: self.parts.trust.count(),
             distros: self
                 .ledger
@@ -53,12 +55,12 @@ impl Work {
     }
 
     /// Where forwards of reach `lan` are to be had.
-    fn addresses(&self) -> Vec<IpAddr> {
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
         let Parts { control, config, .. } = &self.parts;
         if self.ledger.sessions().any(|session| session.mode.shares_ports()) {
-            plan::network_addresses(&self.interfaces, &config.policy)
+            plan::shared_addresses(&self.interfaces, &config.policy)
         } else {
-            plan::relay_addresses(&self.interfaces, control, &config.policy)
+            plan::lan_addresses(&self.interfaces, control, &config.policy)
         }
     }
 

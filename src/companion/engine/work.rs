@@ -13,10 +13,11 @@ use wslnet_protocol::{ForwardStatus, Problem, limits};
 
 use super::{Command, Engine};
 use crate::api::Connections;
-use crate::apply::{ConnectionGate, Executor};
+use crate::apply::{Admitted, ConnectionGate, Executor};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::{ControlAddress, ControlPorts};
-use crate::host::{self, Awake, Interface, SleepWatch};
+use crate::firewall::{self, FirewallWatch};
+use crate::host::{self, Awake, Interface, NetworkWatch, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
@@ -27,6 +28,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How many ports are tried at once for a forward that would take another one than it wants. The search goes on with the
 /// next tick, so that one distro's forwards do not keep the others waiting.
 const SEARCH: usize = 10;
+/// How long the first set may be kept waiting for the categories of the networks. Without them it is answered that nothing may be
+/// opened yet, and that is put right with the next renewal only.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// Commands that may wait before the control port has to.
 const QUEUE: usize = 64;
 
@@ -71,12 +75,16 @@ pub struct Work {
     pub(super) gate: Arc<ConnectionGate>,
     pub(super) executor: Executor,
     pub(super) interfaces: Vec<Interface>,
+    pub(super) networks: NetworkWatch,
+    pub(super) firewall: FirewallWatch,
     pub(super) sleep: SleepWatch,
     /// When the control port was last tried where it could not listen.
     pub(super) tried_control: Awake,
     pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
+    /// What of the firewall was logged already.
+    pub(super) told_findings: BTreeSet<String>,
     pub(super) config_error: Option<String>,
     pub(super) trust_error: Option<String>,
 }
@@ -90,6 +98,9 @@ pub(super) struct Told {
 
 impl Work {
     /// The loop and the handle that reaches it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(parts: Parts) -> (Self, Engine) {
         let (sender, commands) = mpsc::channel(QUEUE);
         let gate = Arc::new(ConnectionGate::new(parts.control.network));
@@ -99,11 +110,14 @@ impl Work {
             gate,
             commands,
             interfaces: Vec::new(),
+            networks: host::watch_networks(&parts.state_dir),
+            firewall: firewall::watch_firewall(&parts.state_dir),
             sleep: SleepWatch::new(),
             tried_control: host::awake(),
             places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
+            told_findings: BTreeSet::new(),
             config_error: None,
             trust_error: None,
             parts,
@@ -116,6 +130,7 @@ impl Work {
         let mut changes = host::watch_changes();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.networks.first(FIRST_ANSWER).await;
         self.look_around();
         let ended = loop {
             tokio::select! {
@@ -128,6 +143,12 @@ impl Work {
                         self.reconcile(true).await;
                     }
                 }
+                () = self.networks.changed() => {
+                    if self.look_around() {
+                        self.reconcile(true).await;
+                    }
+                }
+                () = self.firewall.changed() => self.look_at_firewall(),
                 _ = tick.tick() => self.tick().await,
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
@@ -263,9 +284,14 @@ impl Work {
             let actions = plan::actions(&desired, actual, &claims, retry && pass == 0);
             let vm = |session: SessionStatus<'_>| (session.distro.to_owned(), session.boot_id.to_owned());
             let vms = self.ledger.sessions().map(vm).collect();
+            self.executor.set_networks(self.parts.config.policy.networks);
             self.executor.apply(actions, vms).await;
-            let clients = self.parts.config.policy.clients;
-            self.executor.keep_open(&desired.openings, clients).await;
+            let policy = &self.parts.config.policy;
+            let admitted = Admitted {
+                clients: policy.clients,
+                networks: policy.networks,
+            };
+            self.executor.keep_open(&desired.openings, admitted).await;
             (self.places, self.desired) = (places, desired);
         }
         self.tell();
@@ -273,7 +299,7 @@ impl Work {
     }
 
     /// Computes the states of all distros and numbers those that changed.
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         let distros = self
             .ledger
             .sessions()
@@ -286,6 +312,7 @@ impl Work {
             (distro, states)
         };
         let mut states: States = distros.into_iter().map(states).collect();
+        self.note_firewall(&mut states);
         self.parts
             .naming
             .name(&mut states, &self.ledger.claims(), self.parts.config.names);

@@ -17,6 +17,8 @@ use crate::host::{Categories, Category};
 pub const GROUP: &str = "wslnet";
 /// `NET_FW_PROFILE2_ALL`.
 const ALL_PROFILES: i32 = 0x7fff_ffff;
+/// `NET_FW_IP_PROTOCOL_ANY`.
+const ANY_PROTOCOL: i32 = 256;
 /// What Windows writes for "any" ports and addresses.
 const ANY: &str = "*";
 
@@ -171,6 +173,16 @@ pub(super) fn profiles(number: i32) -> Categories {
         .into_iter()
         .filter(|category| number & bit(*category) != 0)
         .collect()
+}
+
+/// Whether a rule, whoever made it, lets something in over this protocol at this port, or at all ports. From where is not looked at.
+pub(super) fn lets_in(rule: &Properties, protocol: Protocol, port: Option<u16>) -> bool {
+    let fits = rule.protocol == number(protocol) || rule.protocol == ANY_PROTOCOL;
+    let Some(ports) = ports(&rule.local_ports) else {
+        return false;
+    };
+    let opens = ports.is_empty() || port.is_some_and(|port| ports.contains(&port));
+    rule.enabled && rule.inbound && rule.allow && fits && opens
 }
 
 /// Windows takes a list without blanks, and gives `*` back for an empty one.

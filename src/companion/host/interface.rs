@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::Category;
+
 /// Windows allows names of 256 characters.
 const TEXT_LIMIT: usize = 256;
 
@@ -12,6 +14,11 @@ pub struct Interface {
     pub name: String,
     /// The driver's text on Windows; empty on Linux.
     pub description: String,
+    /// What it is known by to those who know networks: its GUID on Windows (`{…}`, in upper case), its name on Linux. Stable for
+    /// hardware, new at each boot for the WSL adapter.
+    pub adapter: String,
+    /// The category of the network that it is in; `None` if that is not known.
+    pub category: Option<Category>,
     /// The system's number for it. Not stable over reboots.
     pub index: u32,
     /// Whether it can carry traffic now: switched on and, where that applies, with a cable or peer.
@@ -102,6 +109,8 @@ mod tests {
         Interface {
             name: name.into(),
             description: description.into(),
+            adapter: String::new(),
+            category: None,
             index: 1,
             up,
             loopback: false,

@@ -3,8 +3,8 @@
 //!
 //! This page is the whole interface. The types and everything that can be decided without asking the system live in
 //! the modules beside it; `linux/` and `windows/` answer the questions, with the same signatures. Nothing here knows
-//! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`], [`SleepWatch`] and
-//! [`Obstacles`].
+//! of forwards, sessions or policy, and nothing here keeps state between two calls except [`ChangeWatch`], [`NetworkWatch`],
+//! [`SleepWatch`] and [`Obstacles`].
 
 // Only Windows has calls that go there; its tests run everywhere.
 #[cfg(any(windows, test))]
@@ -18,6 +18,7 @@ mod holder;
 mod interface;
 #[cfg(target_os = "linux")]
 mod linux;
+mod networks;
 mod obstacle;
 mod portproxy;
 mod service;
@@ -41,13 +42,15 @@ pub use category::{Categories, Category};
 pub use changes::{ChangeWatch, POLL, watch_changes};
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
+pub use networks::{NetworkWatch, Networks, watch_networks};
 pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 pub use service::Service;
 #[cfg(windows)]
 pub(crate) use windows::{ServiceHandle, com, service};
 
-/// The network interfaces of this machine, by index, each with its addresses in order.
+/// The network interfaces of this machine, by index, each with its addresses in order and without a category, which
+/// [`Networks::apply`] writes down.
 ///
 /// IPv6 link-local addresses are left out: they mean nothing without a zone, which neither a forward nor a browser's
 /// address bar can carry, and every interface has one, so each port would cost another socket that nobody reaches.

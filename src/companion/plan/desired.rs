@@ -1,18 +1,15 @@
 //! From claims to what should be: addresses, and who owns which port.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use wslnet_protocol::{Bind, ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
+use super::networks::{lan_addresses, left_out, shared_addresses};
 use super::places::seeks;
 use super::{Desired, Opening, Outcome, Places, Relay, Surroundings, Verdict};
-use crate::config::Policy;
-use crate::control_address::ControlPorts;
-use crate::host::{Interface, interface_of, is_wsl_adapter};
 use crate::ledger::{Claim, Claims, Key};
-use crate::target;
 
 /// Decides what should be. Depends on nothing but its arguments; `places` are those that [`super::assign`] found for the
 /// same claims and surroundings.
@@ -23,8 +20,8 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
         policy,
         ..
     } = *surroundings;
-    let addresses = relay_addresses(interfaces, &control, policy);
-    let shared = network_addresses(interfaces, policy);
+    let addresses = lan_addresses(interfaces, &control, policy);
+    let shared = shared_addresses(interfaces, policy);
     let targets = targets(claims, surroundings);
     let (mut relays, mut openings) = (BTreeMap::new(), BTreeMap::new());
     let mut outcomes: BTreeMap<(&str, ForwardId), Outcome> = BTreeMap::new();
@@ -106,6 +103,7 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
         relays,
         openings,
         outcomes,
+        left_out: left_out(interfaces, &control, policy),
     }
 }
 
@@ -134,45 +132,4 @@ fn placed<'a>(
         .into_iter()
         .map(|(key, claimants)| (key, in_order(claimants)))
         .collect()
-}
-
-/// The addresses on which relays of reach `lan` listen, in order: those of [`network_addresses`], but not those of the network that
-/// Windows shares with the VM. None at all while the control port is in no such network, because then it cannot be told from the
-/// others.
-pub fn relay_addresses(interfaces: &[Interface], control: &ControlPorts, policy: &Policy) -> Vec<IpAddr> {
-    let Some(control) = control.network.map(|control| control.ip().to_canonical()) else {
-        return Vec::new();
-    };
-    if interface_of(interfaces, control).is_none() {
-        return Vec::new();
-    }
-    addresses_of(interfaces, policy, |interface| {
-        !interface.addresses.iter().any(|a| a.address == control)
-    })
-}
-
-/// The addresses of the networks that Windows is in, in order, but not those of the WSL adapter, not what `exclude-interfaces` names,
-/// and never a wildcard or loopback.
-pub fn network_addresses(interfaces: &[Interface], policy: &Policy) -> Vec<IpAddr> {
-    addresses_of(interfaces, policy, |_| true)
-}
-
-fn addresses_of(interfaces: &[Interface], policy: &Policy, is_fit: impl Fn(&Interface) -> bool) -> Vec<IpAddr> {
-    let is_fit = |interface: &&Interface| {
-        interface.up
-            && !interface.loopback
-            && !is_wsl_adapter(interface)
-            && !policy.excludes(&interface.name)
-            && is_fit(interface)
-    };
-    let addresses: BTreeSet<IpAddr> = interfaces
-        .iter()
-        .filter(is_fit)
-        .flat_map(|interface| &interface.addresses)
-        .filter(|a| {
-            a.preferred && a.address == a.address.to_canonical() && target::is_plain_unicast(a.address)
-        })
-        .map(|a| a.address)
-        .collect();
-    addresses.into_iter().collect()
 }

@@ -18,8 +18,8 @@ use std::net::IpAddr;
 
 use wslnet_protocol::{Forward, Reach};
 
-use super::desired::relay_addresses;
 use super::means::{Target, Targets, means, refused, targets};
+use super::networks::lan_addresses;
 use super::{Actual, Applied, Surroundings};
 use crate::ledger::{Claim, Claims, DistroClaims, Key};
 
@@ -228,7 +228,7 @@ impl<'a> Search<'a> {
         Self {
             claims,
             surroundings,
-            addresses: relay_addresses(interfaces, &control, policy).into_iter().collect(),
+            addresses: lan_addresses(interfaces, &control, policy).into_iter().collect(),
             fixed: claims.ports.iter().filter_map(first).collect(),
             taken: BTreeMap::new(),
         }

@@ -4,7 +4,8 @@
 use wslnet_protocol::{Bind, Forward, ForwardState, ForwardStatus, Mode, Reach};
 
 use super::means::Means;
-use super::{Failure, Opening, Opinions, Stuck, Surroundings, Verdict, loopback_gap};
+use super::statuses::nowhere;
+use super::{Failure, LeftOut, Opening, Opinions, Stuck, Surroundings, Verdict, loopback_gap};
 use crate::ledger::Key;
 
 /// How such a forward can be applied, or why it cannot, were nobody else there. That the port is none that is always refused was
@@ -47,15 +48,10 @@ fn on_windows(port: u16) -> String {
 }
 
 /// The state of a forward for which a port was to be opened.
-pub(super) fn status(opening: &Opening, key: Key, opinions: &Opinions) -> ForwardStatus {
+pub(super) fn status(opening: &Opening, key: Key, opinions: &Opinions, left_out: &[LeftOut]) -> ForwardStatus {
     let mut listen = Vec::new();
     let (state, reason) = match opinions.get(&key) {
-        _ if opening.listen.is_empty() => (
-            ForwardState::Pending,
-            "no network interface of Windows is fit for it: connect Windows to a network, or shorten `exclude-interfaces` in \
-             companion.toml"
-                .to_owned(),
-        ),
+        _ if opening.listen.is_empty() => (ForwardState::Pending, nowhere(left_out)),
         None => (
             ForwardState::Pending,
             "Windows' firewall is being asked to let the local network in".to_owned(),

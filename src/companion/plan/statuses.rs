@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus, Reach};
 
-use super::{Actual, Applied, Desired, Failure, Opinions, Outcome, Place, Relay, Stage, Stuck, shared};
+use super::{
+    Actual, Applied, Desired, Failure, LeftOut, Opinions, Outcome, Place, Relay, Stage, Stuck, shared,
+};
 
 /// The state of each forward of the distro, in the order of its set.
 pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro: &str) -> Vec<ForwardStatus> {
@@ -19,8 +21,8 @@ pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro:
         },
         Outcome::Opened(key) => desired.openings.get(key).map_or_else(
             // Both are made in one step.
-            || relayed(*id, None, None),
-            |opening| shared::status(opening, *key, opinions),
+            || relayed(*id, None, None, &desired.left_out),
+            |opening| shared::status(opening, *key, opinions, &desired.left_out),
         ),
         Outcome::Relayed(key) => {
             let relay = desired.relays.get(key);
@@ -28,7 +30,7 @@ pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro:
                 .relays
                 .get(key)
                 .filter(|applied| relay.is_some_and(|relay| relay.is(applied)));
-            let status = relayed(*id, relay, applied);
+            let status = relayed(*id, relay, applied, &desired.left_out);
             match relay.and_then(|relay| relay.place.as_ref()) {
                 Some(place) => elsewhere(status, place),
                 None => status,
@@ -38,7 +40,12 @@ pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro:
     outcomes.iter().map(status).collect()
 }
 
-fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> ForwardStatus {
+fn relayed(
+    id: ForwardId,
+    relay: Option<&Relay>,
+    applied: Option<&Applied>,
+    left_out: &[LeftOut],
+) -> ForwardStatus {
     let being_opened = || (ForwardState::Pending, "it is being opened".to_owned());
     let (Some(relay), Some(applied)) = (relay, applied) else {
         let (state, reason) = being_opened();
@@ -77,9 +84,7 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
     let is_conflict =
         |(address, failure): &(&SocketAddr, &Failure)| counts(address) && failure.conflict.is_some();
     let (state, reason) = if relay.reach == Reach::Lan && relay.listen.is_empty() {
-        let reason = "no network interface of Windows is fit for it: connect Windows to a network, or shorten \
-                      `exclude-interfaces` in companion.toml";
-        (ForwardState::Pending, reason.to_owned())
+        (ForwardState::Pending, nowhere(left_out))
     } else if listen.iter().any(counts) {
         (ForwardState::Active, and(&relay.note, &reason))
     } else if failures.iter().any(is_conflict) {
@@ -101,6 +106,20 @@ fn relayed(id: ForwardId, relay: Option<&Relay>, applied: Option<&Applied>) -> F
         reason,
         listen,
     }
+}
+
+/// Why there is no address for it.
+pub(super) fn nowhere(left_out: &[LeftOut]) -> String {
+    if left_out.is_empty() {
+        return "no network interface of Windows is fit for it: connect Windows to a network, or shorten `exclude-interfaces` \
+                in companion.toml"
+            .to_owned();
+    }
+    left_out
+        .iter()
+        .map(LeftOut::reason)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Says what the search for another port means for the state.

@@ -6,6 +6,7 @@ mod bench;
 mod elsewhere;
 mod gap;
 mod model;
+mod networks;
 mod shared;
 
 use std::net::IpAddr;
@@ -108,7 +109,7 @@ fn unfit_interfaces_and_addresses_are_left_out() {
     ]);
     bench.config("exclude-interfaces = [\"NAMED\"]");
 
-    let addresses = relay_addresses(&bench.interfaces, &ControlPorts::only(bench.control), &bench.policy);
+    let addresses = lan_addresses(&bench.interfaces, &ControlPorts::only(bench.control), &bench.policy);
 
     assert_eq!(
         addresses,
@@ -317,7 +318,7 @@ fn while_the_control_address_is_gone_nothing_is_open() {
         }]
     );
     bench.expect("a", 1, ForwardState::Pending, "172.20.0.1");
-    assert!(relay_addresses(&bench.interfaces, &ControlPorts::only(bench.control), &bench.policy).is_empty());
+    assert!(lan_addresses(&bench.interfaces, &ControlPorts::only(bench.control), &bench.policy).is_empty());
 }
 
 #[test]

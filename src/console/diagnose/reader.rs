@@ -85,6 +85,15 @@ pub enum NumberOr<T> {
     Choice(T),
 }
 
+/// What [`Table::strings_or`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StringsOr<T> {
+    /// An array.
+    Strings(Vec<Spanned<String>>),
+    /// One of the words.
+    Choice(T),
+}
+
 impl<'d> Table<'d> {
     /// Takes a string.
     pub fn string(&mut self, key: &'static str) -> Option<Spanned<String>> {
@@ -123,6 +132,19 @@ impl<'d> Table<'d> {
             }
         }
         Some(strings)
+    }
+
+    /// Takes an array of strings, or one string that is one of `choices`.
+    pub fn strings_or<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<StringsOr<T>> {
+        if matches!(
+            self.entries.get(key).map(Spanned::get_ref),
+            Some(DeValue::String(_))
+        ) {
+            return self
+                .choice(key, choices)
+                .map(|choice| StringsOr::Choice(choice.into_inner()));
+        }
+        self.strings(key).map(StringsOr::Strings)
     }
 
     /// Takes an integer within `range`.

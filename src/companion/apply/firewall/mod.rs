@@ -8,22 +8,24 @@
 //! **Whose port.** A rule by port is for whoever has the port. Windows gives a port of the VM to no program of its own, and a program
 //! that has it all the same is no part of WSL: then the rule would open what nobody of the VM asked for, and there is none.
 //!
-//! **What stays behind.** Windows keeps rules when this program dies. They are known by their names; the next start removes them, and so
-//! does `wslnet-companion purge`.
+//! **What stays behind.** Windows keeps rules when this program dies. They are known by their names; the next start removes them,
+//! to which a mark in the state directory tells that there may be some, and so does `wslnet-companion purge`.
 
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
+use wslnet_link::{read_state_file, replace_state_file};
 use wslnet_protocol::Mode;
 
 use self::rules::{hyperv_rule, is_ours, rule};
 use crate::config::Clients;
 use crate::firewall::{HyperV, HyperVRule, Properties, Rule, Store, StoreError, changes};
-use crate::host::{self, Awake};
+use crate::host::{self, Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Failure, Opening, Opinions, Stuck};
 use crate::purge::Cleared;
@@ -33,16 +35,29 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long after any round the next one is due: others can change rules, and programs of Windows come and go.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// The file that says that there may be rules.
+const MARK: &str = "firewall-shared-ports";
+
 /// All forwards that are rules of the firewall.
 #[derive(Debug)]
 pub struct Firewall {
     doors: Doors,
     wanted: BTreeMap<Key, Opening>,
-    clients: Clients,
+    admitted: Admitted,
+    state_dir: PathBuf,
     opinions: Opinions,
     looked: Option<Awake>,
     /// Nothing of ours is there.
     is_clear: bool,
+}
+
+/// Who is let in, as companion.toml says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// From where.
+    pub clients: Clients,
+    /// In networks of which categories.
+    pub networks: Categories,
 }
 
 /// The two ways to the system.
@@ -67,7 +82,8 @@ impl Firewall {
         Self {
             doors: Doors::new(state_dir),
             wanted: BTreeMap::new(),
-            clients: Clients::default(),
+            admitted: Admitted::default(),
+            state_dir: state_dir.to_owned(),
             opinions: Opinions::new(),
             looked: None,
             is_clear: true,
@@ -107,18 +123,24 @@ impl Firewall {
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
-    pub async fn keep(&mut self, wanted: &BTreeMap<Key, Opening>, clients: Clients) {
+    pub async fn keep(&mut self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted) {
         let now = host::awake();
-        if *wanted == self.wanted && clients == self.clients && !self.is_due(now) {
+        if *wanted == self.wanted && admitted == self.admitted && !self.is_due(now) {
             return;
         }
         self.wanted.clone_from(wanted);
-        self.clients = clients;
+        self.admitted = admitted;
+        if let Err(error) = mark(&self.state_dir, !wanted.is_empty()) {
+            tracing::warn!(%error, "should this program be killed, only `purge` will find the firewall rules that it makes");
+        }
         let (doors, wanted) = (self.doors.clone(), wanted.clone());
-        let done = spawn_blocking(move || doors.round(&wanted, clients)).await;
+        let done = spawn_blocking(move || doors.round(&wanted, admitted)).await;
         let done = done.unwrap_or_default();
         self.looked = Some(now);
         self.is_clear = self.wanted.is_empty() && done.left.is_none();
+        if self.is_clear {
+            unmark(&self.state_dir);
+        }
         for (key, opinion) in &done.opinions {
             let told = self.opinions.get(key);
             if told != Some(opinion) {
@@ -134,7 +156,7 @@ impl Firewall {
     /// Removes every rule of ours.
     pub async fn close_all(&mut self) {
         if !self.is_clear {
-            self.keep(&BTreeMap::new(), self.clients).await;
+            self.keep(&BTreeMap::new(), self.admitted).await;
         }
         if !self.is_clear {
             tracing::warn!("rules of the firewall are left; the next start, or `purge`, removes them");
@@ -142,13 +164,41 @@ impl Firewall {
     }
 }
 
-/// Removes what an earlier run has left.
+/// Removes what an earlier run has left. Costs nothing where there was nothing: Windows is not asked then.
+pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
+    // A mark that cannot be read is one.
+    match read_state_file(state_dir, MARK, 1) {
+        Ok(None) => Cleared::default(),
+        Ok(Some(_)) | Err(_) => clear(state_dir),
+    }
+}
+
+/// Removes every rule of ours, whatever the state directory knows of them.
 pub(crate) fn clear(state_dir: &Path) -> Cleared {
-    let done = Doors::new(state_dir).round(&BTreeMap::new(), Clients::default());
+    let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default());
+    if done.left.is_none() {
+        unmark(state_dir);
+    }
     Cleared {
         removed: done.removed,
         foreign: Vec::new(),
         left: done.left.map(|error| error.to_string()),
+    }
+}
+
+fn mark(state_dir: &Path, is_due: bool) -> Result<(), wslnet_link::StoreError> {
+    if is_due && !matches!(read_state_file(state_dir, MARK, 1), Ok(Some(_))) {
+        replace_state_file(state_dir, MARK, b"")?;
+    }
+    Ok(())
+}
+
+fn unmark(state_dir: &Path) {
+    match std::fs::remove_file(state_dir.join(MARK)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -160,7 +210,7 @@ impl Doors {
         }
     }
 
-    fn round(&self, wanted: &BTreeMap<Key, Opening>, clients: Clients) -> Done {
+    fn round(&self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted) -> Done {
         let mut done = Done::default();
         let mut granted = BTreeMap::new();
         for (key, opening) in wanted {
@@ -173,13 +223,13 @@ impl Doors {
         granted.retain(|_, opening| !opening.listen.is_empty());
         let is_mirrored = |opening: &Opening| opening.mode == Mode::Mirrored;
         let hyperv = granted.iter().filter(|(_, opening)| is_mirrored(opening));
-        let hyperv = hyperv.map(|(key, _)| hyperv_rule(*key, clients)).collect();
+        let hyperv = hyperv.map(|(key, _)| hyperv_rule(*key, admitted.clients)).collect();
         let asked_hyperv = self.keep_hyperv(&hyperv, &mut done);
         // Where the narrower door is not to be had, the wider one is not opened in vain.
         let rules: Vec<Rule> = granted
             .iter()
             .filter(|(_, opening)| asked_hyperv.is_ok() || !is_mirrored(opening))
-            .map(|(key, opening)| rule(*key, opening, clients))
+            .map(|(key, opening)| rule(*key, opening, admitted))
             .collect();
         let asked = self.keep_rules(&rules, &mut done);
         for (key, opening) in granted {

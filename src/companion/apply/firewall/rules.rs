@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use crate::config::Clients;
 use crate::firewall::{HyperVRule, Rule, Scope};
-use crate::host::Categories;
+use super::Admitted;
 use crate::ledger::Key;
 use crate::plan::Opening;
 
 /// How the names of this backend's rules begin. Others of our group have other names.
-const PREFIX: &str = "wslnet port of WSL: ";
+const PREFIX: &str = "wslnet shared port ";
 
 /// Whether a rule of our group is this backend's.
 pub(super) fn is_ours(name: &str) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 /// The rule of Windows Firewall: by port, protocol and addresses alone, of which Windows makes one of the Hyper-V firewall; of a rule
 /// with a program it makes none (microsoft/WSL, issues 10714 and 10597).
-pub(super) fn rule(key: Key, opening: &Opening, clients: Clients) -> Rule {
+pub(super) fn rule(key: Key, opening: &Opening, scope: Admitted) -> Rule {
     Rule {
         name: format!("{PREFIX}{} {}", key.protocol, key.port),
         description: "Lets the local network reach a port that WSL shares with Windows. Made by wslnet-companion, and removed with \
@@ -37,11 +37,11 @@ pub(super) fn rule(key: Key, opening: &Opening, clients: Clients) -> Rule {
                 prefix: if place.is_ipv4() { 32 } else { 128 },
             })
             .collect(),
-        remote_addresses: match clients {
+        remote_addresses: match scope.clients {
             Clients::LocalSubnet => BTreeSet::from([Scope::LocalSubnet]),
             Clients::Any => BTreeSet::new(),
         },
-        profiles: Categories::TRUSTED,
+        profiles: scope.networks,
     }
 }
 

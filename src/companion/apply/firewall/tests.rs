@@ -6,6 +6,16 @@ use tempfile::TempDir;
 use wslnet_protocol::{ForwardId, Protocol};
 
 use super::*;
+use crate::host::Categories;
+
+const NEIGHBOURS: Admitted = Admitted {
+    clients: Clients::LocalSubnet,
+    networks: Categories::TRUSTED,
+};
+const ANYBODY: Admitted = Admitted {
+    clients: Clients::Any,
+    networks: Categories::ALL,
+};
 
 #[tokio::test]
 async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtioproxy_in_one() {
@@ -15,18 +25,18 @@ async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtiop
     firewall
         .keep(
             &openings(&[(8000, Mode::Mirrored), (8001, Mode::VirtioProxy)]),
-            Clients::LocalSubnet,
+            NEIGHBOURS,
         )
         .await;
 
     assert_eq!(firewall.opinions().values().collect::<Vec<_>>(), [&Ok(()), &Ok(())]);
     let rules = bench.rules();
-    assert!(rules.contains("wslnet port of WSL: tcp 8000") && rules.contains("wslnet port of WSL: tcp 8001"));
+    assert!(rules.contains("wslnet shared port tcp 8000") && rules.contains("wslnet shared port tcp 8001"));
     assert!(rules.contains("192.0.2.7/32") && rules.contains("LocalSubnet"), "{rules}");
     assert_eq!(bench.hyperv_rules(), ["wslnet-tcp-8000"]);
 
     firewall
-        .keep(&openings(&[(8001, Mode::VirtioProxy)]), Clients::Any)
+        .keep(&openings(&[(8001, Mode::VirtioProxy)]), ANYBODY)
         .await;
 
     let rules = bench.rules();
@@ -34,7 +44,7 @@ async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtiop
     assert!(!rules.contains("LocalSubnet"), "{rules}");
     assert_eq!(bench.hyperv_rules(), [""; 0]);
     firewall.close_all().await;
-    assert!(!bench.rules().contains("wslnet port of WSL"));
+    assert!(!bench.rules().contains("wslnet shared port"));
 }
 
 #[tokio::test]
@@ -45,7 +55,7 @@ async fn without_the_right_each_port_says_what_has_it() {
         let mut firewall = bench.firewall();
 
         firewall
-            .keep(&openings(&[(8000, Mode::Mirrored)]), Clients::LocalSubnet)
+            .keep(&openings(&[(8000, Mode::Mirrored)]), NEIGHBOURS)
             .await;
 
         let opinion = firewall.opinions().values().next().unwrap();
@@ -64,7 +74,7 @@ async fn a_windows_without_a_hyper_v_firewall_needs_the_one_rule() {
     let mut firewall = bench.firewall();
 
     firewall
-        .keep(&openings(&[(8000, Mode::Mirrored)]), Clients::LocalSubnet)
+        .keep(&openings(&[(8000, Mode::Mirrored)]), NEIGHBOURS)
         .await;
 
     assert!(bench.rules().contains("tcp 8000"));
@@ -81,7 +91,7 @@ async fn what_a_run_leaves_is_removed_and_rules_of_others_stay() {
     firewall
         .keep(
             &openings(&[(8000, Mode::Mirrored), (9000, Mode::Mirrored)]),
-            Clients::LocalSubnet,
+            NEIGHBOURS,
         )
         .await;
     drop(firewall);
@@ -89,7 +99,7 @@ async fn what_a_run_leaves_is_removed_and_rules_of_others_stay() {
     let cleared = clear(bench.folder.path());
 
     assert_eq!((cleared.removed.len(), cleared.left), (4, None), "{:?}", cleared.removed);
-    assert!(bench.rules().contains("wslnet relay (TCP)") && !bench.rules().contains("port of WSL"));
+    assert!(bench.rules().contains("wslnet relay (TCP)") && !bench.rules().contains("shared port"));
     assert_eq!(bench.hyperv_rules(), ["WslCore", "wslnet-of-others"]);
     assert_eq!(clear(bench.folder.path()), Cleared::default());
 }
@@ -99,11 +109,11 @@ async fn a_rule_that_somebody_took_away_comes_back_with_the_next_look() {
     let bench = Bench::new();
     let mut firewall = bench.firewall();
     let wanted = openings(&[(8000, Mode::VirtioProxy)]);
-    firewall.keep(&wanted, Clients::LocalSubnet).await;
+    firewall.keep(&wanted, NEIGHBOURS).await;
     bench.write("firewall-rules.toml", "");
 
     firewall.looked = None;
-    firewall.keep(&wanted, Clients::LocalSubnet).await;
+    firewall.keep(&wanted, NEIGHBOURS).await;
 
     assert!(bench.rules().contains("tcp 8000"));
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use self::entry::Found;
 use self::journal::{Mine, Ours};
 use self::system::{Machine, Service, Stamp};
+use crate::firewall::{Acceptor, PortRules, Ports};
 use crate::host::{self, Awake, PortHolder};
 use crate::plan::{Action, Actual, Applied, Failure};
 use crate::purge::Cleared;
@@ -41,6 +42,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Portproxy {
     machine: Machine,
+    /// The firewall's rules for the ports, since IP Helper accepts the connections and not this program.
+    rules: PortRules,
     state_dir: PathBuf,
     /// The journal, as it is on the disk; `None` until it could be read.
     ours: Option<Ours>,
@@ -96,6 +99,7 @@ impl Portproxy {
     pub fn new(state_dir: &Path) -> Self {
         Self {
             machine: Machine::new(state_dir),
+            rules: PortRules::new(state_dir, Acceptor::IpHelper),
             state_dir: state_dir.to_owned(),
             ours: None,
             actual: Actual::default(),
@@ -119,7 +123,9 @@ impl Portproxy {
     /// Whether the registry has to be looked at though no forward has changed: it was written to, something is not as it
     /// should be, or the last look is long ago. While nothing is wanted and nothing is ours, never.
     pub fn is_due(&self, now: Awake) -> bool {
-        let is_idle = self.actual.relays.is_empty() && self.ours.as_ref().is_some_and(Ours::is_empty);
+        let is_idle = self.actual.relays.is_empty()
+            && self.ours.as_ref().is_some_and(Ours::is_empty)
+            && self.rules.trouble().is_none();
         let since = |time: Awake| now.saturating_since(time);
         !is_idle
             && self.looked.is_none_or(|looked| {
@@ -146,15 +152,44 @@ impl Portproxy {
             self.take(action);
         }
         let now = host::awake();
+        let ports = self.ports();
+        self.rules.open(&ports, now).await;
         if self.round(now).added {
             self.wait_for_helper().await;
         }
+        self.rules.close(&ports, now).await;
     }
 
     /// Removes every entry of ours.
     pub fn close_all(&mut self) -> Cleared {
         self.actual.relays.clear();
         self.round(host::awake()).cleared
+    }
+
+    /// Removes the firewall's rules, once the entries are gone.
+    pub async fn close_rules(&mut self) {
+        self.rules.close(&Ports::new(), host::awake()).await;
+    }
+
+    /// The firewall's rules for the ports.
+    pub fn rules(&self) -> &PortRules {
+        &self.rules
+    }
+
+    /// The firewall's rules for the ports, to be told of changes.
+    pub fn rules_mut(&mut self) -> &mut PortRules {
+        &mut self.rules
+    }
+
+    /// The ports for which there should be entries.
+    fn ports(&self) -> Ports {
+        let is_wanted = |applied: &Applied| !(applied.listening.is_empty() && applied.failed.is_empty());
+        let wanted = self
+            .actual
+            .relays
+            .iter()
+            .filter(|(_, applied)| is_wanted(applied));
+        wanted.map(|(key, _)| (key.protocol, key.port)).collect()
     }
 
     /// Whether the backend could do its work now, in a sentence for people.

@@ -19,6 +19,7 @@
 mod hyperv;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wslnet_link::{read_state_file, replace_state_file};
@@ -29,6 +30,8 @@ use crate::host::{Category, Service};
 
 pub use self::hyperv::HyperV;
 
+/// How often the file is looked at: it costs little.
+pub const POLL: Duration = Duration::from_millis(250);
 /// The file in the state directory.
 const FILE: &str = "firewall-rules.toml";
 /// The longest file that is read, in bytes.

@@ -1,6 +1,6 @@
 //! The part of the machine that the firewall's rules need. `windows/` is the real one, `linux.rs` a file that stands for it in
 //! development and tests, with the same signatures:
-//! - [`Store::new`];
+//! - [`POLL`], how often it is looked at; [`Store::new`];
 //! - [`Store::ours`], the rules of our group; [`Store::add`] and [`Store::remove`];
 //! - [`Store::look`], all that one may want to know, for which Windows asks for no particular right.
 //!
@@ -14,6 +14,6 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::{HyperV, Store};
+pub use linux::{HyperV, POLL, Store};
 #[cfg(windows)]
-pub use windows::{HyperV, Store};
+pub use windows::{HyperV, POLL, Store};

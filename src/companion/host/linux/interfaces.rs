@@ -50,6 +50,8 @@ fn from_link(link: &LinkMessage) -> Interface {
     Interface {
         name: interface_text(name),
         description: String::new(),
+        adapter: name.to_owned(),
+        category: None,
         index: link.header.index,
         up: flags.contains(LinkFlags::Up | LinkFlags::Running),
         loopback: flags.contains(LinkFlags::Loopback),

@@ -1,5 +1,6 @@
 //! Adapters and their addresses from `GetAdaptersAddresses`.
 
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
@@ -97,12 +98,36 @@ unsafe fn from_adapter(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Interface {
         name: unsafe { text(adapter.FriendlyName) },
         // SAFETY: the same.
         description: unsafe { text(adapter.Description) },
+        // SAFETY: the same.
+        adapter: unsafe { ansi(adapter.AdapterName) },
+        category: None,
         // An adapter without IPv4 has only the other one.
         index: if index == 0 { adapter.Ipv6IfIndex } else { index },
         up: adapter.OperStatus == IfOperStatusUp,
         loopback: adapter.IfType == IF_TYPE_SOFTWARE_LOOPBACK,
         addresses,
     }
+}
+
+/// The name of the adapter with this GUID, as [`Interface::adapter`] has it.
+pub(super) fn adapter_name(guid: u128) -> String {
+    let hex = format!("{guid:032X}");
+    let (a, rest) = hex.split_at(8);
+    let (b, rest) = rest.split_at(4);
+    let (c, rest) = rest.split_at(4);
+    let (d, e) = rest.split_at(4);
+    format!("{{{a}-{b}-{c}-{d}-{e}}}")
+}
+
+/// # Safety
+/// The pointer must be null or to bytes that end with a zero.
+unsafe fn ansi(pointer: *const u8) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller vouches for the zero at the end.
+    let bytes = unsafe { CStr::from_ptr(pointer.cast()) };
+    bytes.to_string_lossy().to_uppercase()
 }
 
 /// Only addresses past duplicate detection can be bound (others give 10049). Temporary ones are known as Chromium
@@ -229,6 +254,19 @@ mod tests {
         let (none, name) = unsafe { (text(ptr::null()), text(name.as_ptr())) };
 
         assert_eq!((none.as_str(), name.as_str()), ("", "Wi\u{fffd}Fi"));
+    }
+
+    #[test]
+    fn a_guid_is_written_as_adapters_are_named() {
+        let guid = 0xb95d_0c5e_57d4_412b_b571_18a8_1a16_e005;
+
+        assert_eq!(adapter_name(guid), "{B95D0C5E-57D4-412B-B571-18A81A16E005}");
+        assert!(
+            interfaces()
+                .unwrap()
+                .iter()
+                .all(|i| i.adapter.len() == 38 && i.adapter.starts_with('{'))
+        );
     }
 
     #[test]

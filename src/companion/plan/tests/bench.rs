@@ -12,7 +12,7 @@ use wslnet_protocol::{
 
 use super::super::*;
 use crate::config::{Backend, Config};
-use crate::host::{Awake, InterfaceAddress};
+use crate::host::{Awake, Category, InterfaceAddress};
 use crate::ledger::{ConnectionId, Ledger, Terms};
 
 pub struct Bench {
@@ -290,6 +290,8 @@ pub fn interface(name: &str, addresses: &[(&str, u8)]) -> Interface {
     Interface {
         name: name.into(),
         description: String::new(),
+        adapter: String::new(),
+        category: Some(Category::Private),
         index: 1,
         up: true,
         loopback: false,

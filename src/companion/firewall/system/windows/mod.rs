@@ -20,6 +20,8 @@ use crate::firewall::{Properties, Rule, StoreError};
 use crate::host::com::{self, ComError};
 use crate::host::service;
 
+/// How often all is looked at: it means reading some hundred rules.
+pub const POLL: Duration = Duration::from_secs(60);
 /// The firewall's service.
 const SERVICE: &str = "mpssvc";
 /// How long Windows Firewall may take for anything, and how much longer for each rule.
