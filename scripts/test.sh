@@ -132,7 +132,7 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 step_e2e() {
     need_root
     need gcc libc6-dev iproute2 procps util-linux mount python3 curl nginx-light redis-server dnsmasq-base postgresql gdbserver \
-        bind9-dnsutils
+        bind9-dnsutils iptables
     e2e --skip systemd:: --skip sandbox:: --skip wine:: --skip containers::
 }
 

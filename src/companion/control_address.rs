@@ -97,7 +97,8 @@ impl ControlAddress {
         let wanted = self.of(config, interfaces);
         let is_new = |address: &SocketAddr| !given_up.addresses().any(|other| other == *address);
         let follows_machine = self.named.or(config.listen).is_none();
-        let is_left = |open: Option<SocketAddr>, wanted: Option<SocketAddr>| open.is_some() && wanted.is_none();
+        let is_left =
+            |open: Option<SocketAddr>, wanted: Option<SocketAddr>| open.is_some() && wanted.is_none();
         let named_one_only = !follows_machine
             && (is_left(open.network, wanted.network) || is_left(open.loopback, wanted.loopback));
         named_one_only || wanted.missing_in(open).any(|address| is_new(&address))
@@ -152,7 +153,10 @@ mod tests {
         assert!(!moved(&open, &[wsl(ADAPTER)]));
         assert!(!moved(&open, &[]));
         assert!(moved(&open, &[wsl([172, 30, 0, 1])]));
-        assert!(moved(&ControlPorts::only(at(LOOPBACK, DEFAULT_PORT)), &[wsl(ADAPTER)]));
+        assert!(moved(
+            &ControlPorts::only(at(LOOPBACK, DEFAULT_PORT)),
+            &[wsl(ADAPTER)]
+        ));
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl Policy {
             Ok(wish) => wish,
             Err(verdict) => return verdict,
         };
-        if let Some(verdict) = about_udp(socket, facts, rule).or_else(|| mode::verdict(socket, rule, surroundings)) {
+        if let Some(verdict) =
+            about_udp(socket, facts, rule).or_else(|| mode::verdict(socket, rule, surroundings))
+        {
             return verdict;
         }
         let way = match way(socket, rule, surroundings) {

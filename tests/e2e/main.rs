@@ -19,6 +19,7 @@ mod failure;
 mod guide;
 mod localhost;
 mod loopback;
+mod modes;
 mod names;
 mod policy;
 mod portproxy;

@@ -49,7 +49,9 @@ impl ConnectionGate {
 
 impl Gate for ConnectionGate {
     fn permits(&self, target: SocketAddr) -> Result<(), String> {
-        let control = self.control.ok_or("the companion listens in no network of a virtual machine")?;
+        let control = self
+            .control
+            .ok_or("the companion listens in no network of a virtual machine")?;
         target::permitted(target.ip(), &self.read().interfaces, control)
     }
 

@@ -117,7 +117,8 @@ pub(super) fn list(list: &[ForwardReport]) -> Table {
             row.protocol.to_string(),
             port(row),
             join(&row.listen),
-            row.target.map_or_else(|| "-".to_owned(), |target| target.to_string()),
+            row.target
+                .map_or_else(|| "-".to_owned(), |target| target.to_string()),
             row.state.to_string(),
             row.connections.to_string(),
             row.bytes_in.to_string(),

@@ -110,7 +110,9 @@ impl Work {
 
 /// Whether a port that could not be had can be had now.
 fn can_be_had(ports: &ControlPorts) -> bool {
-    ports.addresses().any(|address| host::bind_control(address).is_ok())
+    ports
+        .addresses()
+        .any(|address| host::bind_control(address).is_ok())
 }
 
 /// Keeps an error for `status` and logs it once.

@@ -90,7 +90,15 @@ mod tests {
 
     #[test]
     fn names_of_others_are_not_ours() {
-        for name in ["wslnet", "wslnet-tcp-0", "wslnet-tcp-080", "wslnet-tcp-80-", "other-tcp-80", "wslnet-tcp-80-any-more", ""] {
+        for name in [
+            "wslnet",
+            "wslnet-tcp-0",
+            "wslnet-tcp-080",
+            "wslnet-tcp-80-",
+            "other-tcp-80",
+            "wslnet-tcp-80-any-more",
+            "",
+        ] {
             assert_eq!(HyperVRule::of_name(name), None, "{name}");
         }
     }

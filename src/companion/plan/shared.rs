@@ -48,7 +48,12 @@ fn on_windows(port: u16) -> String {
 }
 
 /// The state of a forward for which a port was to be opened.
-pub(super) fn status(opening: &Opening, key: Key, opinions: &Opinions, left_out: &[LeftOut]) -> ForwardStatus {
+pub(super) fn status(
+    opening: &Opening,
+    key: Key,
+    opinions: &Opinions,
+    left_out: &[LeftOut],
+) -> ForwardStatus {
     let mut listen = Vec::new();
     let (state, reason) = match opinions.get(&key) {
         _ if opening.listen.is_empty() => (ForwardState::Pending, nowhere(left_out)),

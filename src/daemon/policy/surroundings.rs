@@ -163,7 +163,9 @@ impl Surroundings {
             // At whatever address of Windows: which of these the VM has for itself alone is not known.
             let of = |is_v6: bool| {
                 let addresses = self.addresses.keys().filter(|address| !address.is_loopback());
-                addresses.filter(move |address| address.is_ipv6() == is_v6).copied()
+                addresses
+                    .filter(move |address| address.is_ipv6() == is_v6)
+                    .copied()
             };
             return [false, true].map(|is_v6| (is_v6, of(is_v6).collect())).to_vec();
         }

@@ -135,7 +135,9 @@ impl PushError {
     pub(super) fn setback(&self) -> Setback {
         match self {
             Self::Silent(_) | Self::NoAnswer(_) | Self::Unreachable(..) => Setback::Silence,
-            Self::Problem(problem) if matches!(problem.error, ErrorCode::ClonedKey | ErrorCode::WrongMode) => {
+            Self::Problem(problem)
+                if matches!(problem.error, ErrorCode::ClonedKey | ErrorCode::WrongMode) =>
+            {
                 Setback::Silence
             }
             Self::Problem(_)

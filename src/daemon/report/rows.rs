@@ -160,9 +160,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         .values()
         .filter(|forward| forward.state == ForwardState::Active);
     let windows = companion.forwards.values().flat_map(|forward| &forward.listen);
-    let windows = windows
-        .map(SocketAddr::ip)
-        .collect::<BTreeSet<IpAddr>>();
+    let windows = windows.map(SocketAddr::ip).collect::<BTreeSet<IpAddr>>();
     // What others can reach comes first.
     let mut windows = windows.into_iter().collect::<Vec<IpAddr>>();
     windows.sort_by_key(IpAddr::is_loopback);

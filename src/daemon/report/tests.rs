@@ -186,7 +186,10 @@ fn where_ports_are_shared_each_socket_is_told_at_the_addresses_that_it_takes() {
 
     assert_eq!((windows(8000), windows(8001), windows(8002)), (3, 4, 1));
     assert!(status_line(&picture).ends_with("; networking mode mirrored: ports are shared as they are"));
-    assert_eq!(status(&picture).vm_address, Some(Ipv4Addr::new(172, 28, 0, 2).into()));
+    assert_eq!(
+        status(&picture).vm_address,
+        Some(Ipv4Addr::new(172, 28, 0, 2).into())
+    );
 }
 
 #[test]

@@ -151,7 +151,12 @@ mod tests {
             let route = route(mode);
             assert_eq!((route.companion, route.mode), (Some(companion), named));
         }
-        for mode in [NetworkMode::Bridged, NetworkMode::None, NetworkMode::Wsl1, NetworkMode::Unknown("new".into())] {
+        for mode in [
+            NetworkMode::Bridged,
+            NetworkMode::None,
+            NetworkMode::Wsl1,
+            NetworkMode::Unknown("new".into()),
+        ] {
             let route = route(mode.clone());
             assert_eq!(route.companion, None);
             assert!(route.missing.contains(&mode.to_string()), "{}", route.missing);
@@ -169,7 +174,10 @@ mod tests {
 
         let (known, missing) = to(vec![ours(1, 9756)], &NetworkMode::Mirrored);
 
-        assert!(!known && missing.starts_with("node of this distro listens on port 9756"), "{missing}");
+        assert!(
+            !known && missing.starts_with("node of this distro listens on port 9756"),
+            "{missing}"
+        );
         let local = bound(1, Ipv4Addr::LOCALHOST.into(), 9756);
         assert!(!to(vec![local], &NetworkMode::VirtioProxy).0);
         // The gateway is another machine; and a socket of another distro may be Windows' own.

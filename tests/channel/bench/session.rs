@@ -2,8 +2,8 @@
 
 use wslnet_link::KeyPair;
 use wslnet_protocol::{
-    Applied, Bind, Forward, ForwardId, ForwardSet, Mode, OpenSession, Problem, Protocol, Reach, Renewed, SessionId,
-    SessionOpened, VERSION,
+    Applied, Bind, Forward, ForwardId, ForwardSet, Mode, OpenSession, Problem, Protocol, Reach, Renewed,
+    SessionId, SessionOpened, VERSION,
 };
 
 use super::{Companion, Request, Wire};

@@ -112,14 +112,20 @@ impl Firewall {
     /// Whether the rules have to be looked at though nothing else is wanted than before.
     pub fn is_due(&self, now: Awake) -> bool {
         let is_unfinished = |failure: &Failure| failure.stuck.is_none();
-        let mut failures = self.opinions.values().filter_map(|opinion| opinion.as_ref().err());
+        let mut failures = self
+            .opinions
+            .values()
+            .filter_map(|opinion| opinion.as_ref().err());
         let pause = if failures.any(is_unfinished) || (self.wanted.is_empty() && !self.is_clear) {
             RETRY
         } else {
             LOOK
         };
         let is_idle = self.wanted.is_empty() && self.is_clear;
-        !is_idle && self.looked.is_none_or(|looked| now.saturating_since(looked) >= pause)
+        !is_idle
+            && self
+                .looked
+                .is_none_or(|looked| now.saturating_since(looked) >= pause)
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
@@ -214,7 +220,7 @@ impl Doors {
         let mut done = Done::default();
         let mut granted = BTreeMap::new();
         for (key, opening) in wanted {
-            match somebody_else(*key, opening) {
+            match somebody_else(*key, opening, Some(std::process::id())) {
                 None => drop(granted.insert(*key, opening)),
                 Some(failure) => drop(done.opinions.insert(*key, Err(failure))),
             }
@@ -223,7 +229,9 @@ impl Doors {
         granted.retain(|_, opening| !opening.listen.is_empty());
         let is_mirrored = |opening: &Opening| opening.mode == Mode::Mirrored;
         let hyperv = granted.iter().filter(|(_, opening)| is_mirrored(opening));
-        let hyperv = hyperv.map(|(key, _)| hyperv_rule(*key, admitted.clients)).collect();
+        let hyperv = hyperv
+            .map(|(key, _)| hyperv_rule(*key, admitted.clients))
+            .collect();
         let asked_hyperv = self.keep_hyperv(&hyperv, &mut done);
         // Where the narrower door is not to be had, the wider one is not opened in vain.
         let rules: Vec<Rule> = granted
@@ -251,8 +259,11 @@ impl Doors {
         if !changes.remove.is_empty() {
             let names: Vec<String> = changes.remove.into_iter().collect();
             self.rules.remove(&names)?;
-            let unwanted = names.into_iter().filter(|name| !wanted.iter().any(|rule| rule.name == *name));
-            done.removed.extend(unwanted.map(|name| format!("the firewall rule `{name}`")));
+            let unwanted = names
+                .into_iter()
+                .filter(|name| !wanted.iter().any(|rule| rule.name == *name));
+            done.removed
+                .extend(unwanted.map(|name| format!("the firewall rule `{name}`")));
         }
         if !changes.add.is_empty() {
             self.rules.add(&changes.add)?;
@@ -289,12 +300,12 @@ impl Doors {
     }
 }
 
-/// The program of Windows that has the port, if one has that is no part of WSL.
-fn somebody_else(key: Key, opening: &Opening) -> Option<Failure> {
+/// The program of Windows that has the port, if one has that is neither a part of WSL nor `except`.
+fn somebody_else(key: Key, opening: &Opening, except: Option<u32>) -> Option<Failure> {
     let holder = opening
         .listen
         .iter()
-        .filter_map(|address| host::owner_of(key.protocol, *address, Some(std::process::id())))
+        .filter_map(|address| host::owner_of(key.protocol, *address, except))
         .find(|holder| !host::is_of_wsl(holder))?;
     let who = host::describe(&holder, &[]);
     Some(Failure {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-
+use super::Admitted;
 use crate::config::Clients;
 use crate::firewall::{HyperVRule, Rule, Scope};
-use super::Admitted;
 use crate::ledger::Key;
 use crate::plan::Opening;
 

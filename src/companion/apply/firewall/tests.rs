@@ -29,10 +29,16 @@ async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtiop
         )
         .await;
 
-    assert_eq!(firewall.opinions().values().collect::<Vec<_>>(), [&Ok(()), &Ok(())]);
+    assert_eq!(
+        firewall.opinions().values().collect::<Vec<_>>(),
+        [&Ok(()), &Ok(())]
+    );
     let rules = bench.rules();
     assert!(rules.contains("wslnet shared port tcp 8000") && rules.contains("wslnet shared port tcp 8001"));
-    assert!(rules.contains("192.0.2.7/32") && rules.contains("LocalSubnet"), "{rules}");
+    assert!(
+        rules.contains("192.0.2.7/32") && rules.contains("LocalSubnet"),
+        "{rules}"
+    );
     assert_eq!(bench.hyperv_rules(), ["wslnet-tcp-8000"]);
 
     firewall
@@ -40,7 +46,10 @@ async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtiop
         .await;
 
     let rules = bench.rules();
-    assert!(!rules.contains("tcp 8000") && rules.contains("tcp 8001"), "{rules}");
+    assert!(
+        !rules.contains("tcp 8000") && rules.contains("tcp 8001"),
+        "{rules}"
+    );
     assert!(!rules.contains("LocalSubnet"), "{rules}");
     assert_eq!(bench.hyperv_rules(), [""; 0]);
     firewall.close_all().await;
@@ -86,7 +95,10 @@ async fn what_a_run_leaves_is_removed_and_rules_of_others_stay() {
     let bench = Bench::new();
     let other = "name = \"wslnet relay (TCP)\"\ngrouping = \"wslnet\"\n";
     bench.write("firewall-rules.toml", &format!("[[rule]]\n{other}"));
-    bench.write("hyperv-rules.toml", "rules = [\"WslCore\", \"wslnet-of-others\"]\n");
+    bench.write(
+        "hyperv-rules.toml",
+        "rules = [\"WslCore\", \"wslnet-of-others\"]\n",
+    );
     let mut firewall = bench.firewall();
     firewall
         .keep(
@@ -98,7 +110,12 @@ async fn what_a_run_leaves_is_removed_and_rules_of_others_stay() {
 
     let cleared = clear(bench.folder.path());
 
-    assert_eq!((cleared.removed.len(), cleared.left), (4, None), "{:?}", cleared.removed);
+    assert_eq!(
+        (cleared.removed.len(), cleared.left),
+        (4, None),
+        "{:?}",
+        cleared.removed
+    );
     assert!(bench.rules().contains("wslnet relay (TCP)") && !bench.rules().contains("shared port"));
     assert_eq!(bench.hyperv_rules(), ["WslCore", "wslnet-of-others"]);
     assert_eq!(clear(bench.folder.path()), Cleared::default());
@@ -116,6 +133,27 @@ async fn a_rule_that_somebody_took_away_comes_back_with_the_next_look() {
     firewall.keep(&wanted, NEIGHBOURS).await;
 
     assert!(bench.rules().contains("tcp 8000"));
+}
+
+/// End to end there is no such case: where one network stands for both, the distro sees that program too, and asks for nothing.
+#[test]
+fn the_port_of_a_program_of_windows_is_not_the_vms() {
+    let program = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = program.local_addr().unwrap();
+    let (key, mut opening) = openings(&[(address.port(), Mode::Mirrored)]).pop_first().unwrap();
+    opening.listen = [address].into();
+
+    let failure = somebody_else(key, &opening, None).unwrap();
+
+    assert!(failure.conflict.is_some() && failure.stuck.is_none());
+    assert!(
+        failure.reason.contains("a rule would open that"),
+        "{}",
+        failure.reason
+    );
+    assert_eq!(somebody_else(key, &opening, Some(std::process::id())), None);
+    drop(program);
+    assert_eq!(somebody_else(key, &opening, None), None);
 }
 
 struct Bench {

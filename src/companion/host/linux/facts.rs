@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::host::excluded::List;
 use crate::host::PortHolder;
+use crate::host::excluded::List;
 use crate::host::portproxy::PortProxyEntry;
 
 /// None: `net.ipv4.ip_local_reserved_ports` keeps ports from clients only.

@@ -191,7 +191,11 @@ fn in_force(bench: &Bench) -> impl Iterator<Item = (&str, &Forward, &Place)> {
 /// Whoever was served keeps the port, if it can be had at one of the addresses where it was open.
 fn stayed(before: &Before, bench: &Bench) -> Result<(), TestCaseError> {
     let claims = bench.ledger.claims();
-    let usable = lan_addresses(&bench.interfaces, &ControlPorts::only(bench.control), &bench.policy);
+    let usable = lan_addresses(
+        &bench.interfaces,
+        &ControlPorts::only(bench.control),
+        &bench.policy,
+    );
     for (distro, forward, place) in in_force(bench) {
         let wanted = Key::of(forward);
         let Some(former) = before

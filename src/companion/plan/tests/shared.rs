@@ -21,9 +21,16 @@ fn shared(mode: Mode) -> Bench {
 /// The state of a forward, were the firewall of this opinion of every opening.
 fn status(bench: &Bench, distro: &str, id: u64, opinion: &Result<(), Failure>) -> ForwardStatus {
     let desired = bench.desired();
-    let opinions = desired.openings.keys().map(|key| (*key, opinion.clone())).collect();
+    let opinions = desired
+        .openings
+        .keys()
+        .map(|key| (*key, opinion.clone()))
+        .collect();
     let statuses = statuses(&desired, &bench.actual, &opinions, distro);
-    statuses.into_iter().find(|status| status.id == ForwardId(id)).unwrap()
+    statuses
+        .into_iter()
+        .find(|status| status.id == ForwardId(id))
+        .unwrap()
 }
 
 #[test]
@@ -121,9 +128,19 @@ fn reach_host_needs_no_rule_and_another_port_is_not_to_be_had() {
     assert_eq!(bench.desired().openings.keys().collect::<Vec<_>>(), [&key(8005)]);
     assert_eq!(of(1).state, ForwardState::Active);
     assert_eq!(of(1).reason, "Windows itself reaches it at 127.0.0.1:8000");
-    assert_eq!((of(2).state, of(3).state), (ForwardState::Denied, ForwardState::Denied));
-    assert!(of(3).reason.contains("nothing relays it to port 8888"), "{}", of(3).reason);
-    assert_eq!((of(4).state, of(5).state), (ForwardState::Active, ForwardState::Active));
+    assert_eq!(
+        (of(2).state, of(3).state),
+        (ForwardState::Denied, ForwardState::Denied)
+    );
+    assert!(
+        of(3).reason.contains("nothing relays it to port 8888"),
+        "{}",
+        of(3).reason
+    );
+    assert_eq!(
+        (of(4).state, of(5).state),
+        (ForwardState::Active, ForwardState::Active)
+    );
 }
 
 #[test]
@@ -138,7 +155,11 @@ fn the_ceiling_of_windows_holds_there_too() {
     bench.config("reach = \"host\"\n");
     assert_eq!(bench.desired().openings.len(), 0);
     let narrowed = status(&bench, "a", 3, &Ok(()));
-    assert!(narrowed.reason.contains("companion.toml keeps it off"), "{}", narrowed.reason);
+    assert!(
+        narrowed.reason.contains("companion.toml keeps it off"),
+        "{}",
+        narrowed.reason
+    );
     bench.config("exclude-interfaces = [\"Ethernet\"]\n");
     let nowhere = status(&bench, "a", 3, &Ok(()));
     assert_eq!(nowhere.state, ForwardState::Pending);

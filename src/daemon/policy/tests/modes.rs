@@ -25,7 +25,11 @@ fn where_ports_are_shared_wildcards_and_own_addresses_are_shared_in_both_familie
         ] {
             let expected = [format!("8000 id 1 {bind} lan")];
 
-            assert_eq!(ports("", std::slice::from_ref(&listener), &surroundings), expected, "{listener:?}");
+            assert_eq!(
+                ports("", std::slice::from_ref(&listener), &surroundings),
+                expected,
+                "{listener:?}"
+            );
         }
         assert!(reason(&socket(1, "172.17.0.1:8000"), &surroundings).contains("docker0"));
         assert!(reason(&on_device(1, "0.0.0.0:8000", DOCKER0), &surroundings).contains("docker0"));
@@ -39,12 +43,18 @@ fn where_ports_are_shared_loopback_is_windows_own_and_no_rule_bridges_it() {
         let private = reason(&socket(1, "127.0.0.1:8000"), &surroundings);
         let bridged = ports(bridge, &[socket(1, "127.0.0.1:8000")], &surroundings);
 
-        assert!(private.contains("Windows itself reaches it at 127.0.0.1:8000"), "{private}");
+        assert!(
+            private.contains("Windows itself reaches it at 127.0.0.1:8000"),
+            "{private}"
+        );
         assert!(!private.contains("bridge"), "{private}");
         assert!(bridged[0].contains("a bridge is not possible"), "{bridged:?}");
         for elsewhere in ["127.0.0.2:8000", "[::1]:8000"] {
             let private = reason(&socket(1, elsewhere), &surroundings);
-            assert!(private.starts_with("bound to") && !private.contains("Windows"), "{private}");
+            assert!(
+                private.starts_with("bound to") && !private.contains("Windows"),
+                "{private}"
+            );
         }
     }
 }
@@ -58,7 +68,10 @@ fn where_ports_are_shared_another_port_is_not_to_be_had() {
         assert_eq!(ask("8000"), ["8000 id 1 Wildcard lan"]);
         assert_eq!(ask("\"auto\""), ["8000 id 1 Wildcard lan"]);
         let refused = ask("8888");
-        assert!(refused[0].contains("wants it at port 8888") && refused[0].contains("config.toml:"), "{refused:?}");
+        assert!(
+            refused[0].contains("wants it at port 8888") && refused[0].contains("config.toml:"),
+            "{refused:?}"
+        );
     }
 }
 
@@ -78,7 +91,10 @@ fn where_ports_are_shared_no_search_and_no_gap_is_asked_for() {
         let Outcome::Wanted(wanted) = &wanted[0].outcome else {
             panic!("{wanted:?}");
         };
-        assert_eq!((wanted.auto, wanted.loopback_gap, wanted.listen_port), (false, false, 8000));
+        assert_eq!(
+            (wanted.auto, wanted.loopback_gap, wanted.listen_port),
+            (false, false, 8000)
+        );
     }
 }
 
@@ -86,7 +102,11 @@ fn where_ports_are_shared_no_search_and_no_gap_is_asked_for() {
 fn a_rule_of_the_firewall_is_for_every_socket_of_a_port_so_all_must_be_shared() {
     let config = "opt-out = [\"bind!=wildcard\"]\n";
     for surroundings in sharing() {
-        for private in [socket(2, "172.20.0.2:8000"), socket(2, "172.17.0.1:8000"), v6only(2, "[fd00::2]:8000")] {
+        for private in [
+            socket(2, "172.20.0.2:8000"),
+            socket(2, "172.17.0.1:8000"),
+            v6only(2, "[fd00::2]:8000"),
+        ] {
             let both = [socket(1, "0.0.0.0:8000"), private.clone()];
 
             let ports = ports(config, &both, &surroundings);
@@ -120,7 +140,10 @@ fn udp_by_rule_is_shared_as_it_is() {
         ..socket(1, "0.0.0.0:5000")
     };
     for surroundings in sharing() {
-        assert_eq!(ports(text, std::slice::from_ref(&udp), &surroundings), ["5000 id 1 Wildcard lan"]);
+        assert_eq!(
+            ports(text, std::slice::from_ref(&udp), &surroundings),
+            ["5000 id 1 Wildcard lan"]
+        );
         assert!(ports("", std::slice::from_ref(&udp), &surroundings)[0].contains("udp = true"));
     }
 }
@@ -131,7 +154,10 @@ fn in_bridged_mode_it_is_told_that_nothing_protects_the_port() {
 
     let why = reason(&socket(1, "0.0.0.0:8000"), &surroundings);
 
-    assert!(why.contains("bridged") && why.contains("172.20.0.2:8000, [fd00::2]:8000"), "{why}");
+    assert!(
+        why.contains("bridged") && why.contains("172.20.0.2:8000, [fd00::2]:8000"),
+        "{why}"
+    );
     assert!(why.contains("closes nothing"), "{why}");
 }
 
@@ -148,7 +174,9 @@ fn modes_without_anything_to_share_share_nothing() {
             let verdict = decide(&policy(""), &socket(1, address), &surroundings);
 
             assert_eq!(verdict.decided_by(), Some(&DecidedBy::Mode));
-            assert!(matches!(verdict, Verdict::Withhold { reason, .. } if reason.contains(&mode.to_string())));
+            assert!(
+                matches!(verdict, Verdict::Withhold { reason, .. } if reason.contains(&mode.to_string()))
+            );
         }
     }
 }

@@ -19,7 +19,8 @@ use windows::Win32::System::Variant::{VARIANT, VT_ARRAY, VT_BSTR, VT_I4};
 use windows::Win32::System::Wmi::{
     IWbemClassObject, IWbemLocator, IWbemServices, WBEM_E_ACCESS_DENIED, WBEM_E_INVALID_CLASS,
     WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND, WBEM_FLAG_CREATE_OR_UPDATE, WBEM_FLAG_FORWARD_ONLY,
-    WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE, WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS, WbemLocator,
+    WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE, WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS,
+    WbemLocator,
 };
 use windows::core::{BSTR, Error, HRESULT, HSTRING, IUnknown, Interface, PCWSTR, Result};
 
@@ -87,10 +88,19 @@ impl HyperV {
     /// # Errors
     /// When they cannot be read.
     pub fn ours(&self) -> std::result::Result<Option<Vec<FoundHyperVRule>>, StoreError> {
-        ask(PATIENCE, || match connect().and_then(|services| ours(&services)) {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if is(&error, &[WBEM_E_INVALID_CLASS, WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND]) => Ok(None),
-            Err(error) => Err(refusal(error)),
+        ask(PATIENCE, || {
+            match connect().and_then(|services| ours(&services)) {
+                Ok(found) => Ok(Some(found)),
+                Err(error)
+                    if is(
+                        &error,
+                        &[WBEM_E_INVALID_CLASS, WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND],
+                    ) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(refusal(error)),
+            }
         })
     }
 
@@ -173,8 +183,7 @@ fn ours(services: &IWbemServices) -> Result<Vec<FoundHyperVRule>> {
         let rule = text(&object, "InstanceID")?.and_then(|name| HyperVRule::of_name(&name));
         if let Some(rule) = rule {
             let is = |name: &str, wanted: i32| Ok::<_, Error>(number(&object, name)? == Some(wanted));
-            let is_in_force =
-                is("Enabled", ENABLED)? && is("Action", ALLOW)? && is("Direction", INBOUND)?;
+            let is_in_force = is("Enabled", ENABLED)? && is("Action", ALLOW)? && is("Direction", INBOUND)?;
             found.push(FoundHyperVRule { rule, is_in_force });
         }
     }
