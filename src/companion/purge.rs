@@ -151,3 +151,42 @@ fn tell(name: &str, cleared: &Cleared, told: &mut String) {
         line("nothing to remove: ", name);
     }
 }
+
+// It works on the file that stands for Windows Firewall.
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::firewall::Installation;
+    use crate::host::Categories;
+
+    #[test]
+    fn what_install_made_stays_at_a_start_and_a_purge_and_goes_with_the_installation() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            config: folder.path().join("companion.toml"),
+            state_dir: folder.path().to_owned(),
+            run_dir: folder.path().to_owned(),
+            hosts: None,
+        };
+        let store = Store::new(folder.path());
+        let installation = Installation {
+            program: folder.path(),
+            control_port: 9756,
+            networks: Categories::TRUSTED,
+        };
+        firewall::install(&store, installation).unwrap();
+
+        leftovers(&paths);
+        let mut told = String::new();
+        everything(&paths, Extent::Run, &mut told).unwrap();
+        assert_eq!(store.ours().unwrap().len(), 3, "{told}");
+
+        everything(&paths, Extent::Installation, &mut told).unwrap();
+        assert_eq!(store.ours().unwrap(), []);
+        assert!(
+            told.contains("removed: firewall rule wslnet control port"),
+            "{told}"
+        );
+    }
+}

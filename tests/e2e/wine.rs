@@ -47,6 +47,27 @@ fn the_windows_program_does_the_main_job() {
 }
 
 #[test]
+fn a_public_network_is_left_out_until_the_configuration_allows_it() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    let mut distro = Distro::new(&world, "ubuntu");
+    let key = windows.cli(&["key"]);
+    windows.cli(&["trust", "ubuntu", &distro.key()]);
+    distro.cli(&["trust", &key]).ok();
+    windows.configure("networks = [\"private\", \"domain\"]\n");
+    let _companion = windows.start();
+    distro.start_connected();
+
+    let _web = web(&distro.machine, 8000);
+    distro.until(SOON, 8000, |one| {
+        let reason = one["reason"].as_str().unwrap_or_default();
+        one["state"] == "pending" && reason.contains("is in a public network")
+    });
+    windows.configure("networks = [\"public\"]\n");
+    world.client.until_open(SOON, WINDOWS, 8000);
+}
+
+#[test]
 fn a_port_that_a_windows_program_holds_is_a_conflict() {
     let world = Windows::world();
     let windows = Windows::new(&world);

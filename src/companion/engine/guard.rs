@@ -12,7 +12,7 @@ use crate::plan;
 impl Work {
     /// Something else was seen of the firewall than before.
     pub(super) fn look_at_firewall(&mut self) {
-        if let Some(Ok(look)) = self.firewall.look() {
+        if let Some(Ok(look)) = &*self.firewall.look() {
             self.executor.compare_rules(&look.ours);
         }
         for finding in self.findings() {
@@ -26,7 +26,8 @@ impl Work {
 
     /// What stands in the way, as it is known.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let Some(look) = self.firewall.look() else {
+        let look = self.firewall.look();
+        let Some(look) = &*look else {
             return Vec::new();
         };
         let control = self.parts.control.network;
@@ -38,7 +39,7 @@ impl Work {
             .filter(|interface| interface.addresses.iter().any(|entry| is_used(&entry.address)));
         let is_reached = self.ledger.sessions().next().is_some();
         findings(
-            &look,
+            look,
             Question {
                 image: self.firewall.image(),
                 used: used

@@ -36,9 +36,9 @@ impl FirewallWatch {
         }
     }
 
-    /// What was seen last; `None` before the first look is over.
-    pub fn look(&self) -> Option<Result<Look, StoreError>> {
-        self.look.borrow().clone()
+    /// What was seen last; `None` before the first look is over. Not to be held across an await.
+    pub fn look(&self) -> watch::Ref<'_, Option<Result<Look, StoreError>>> {
+        self.look.borrow()
     }
 
     /// This program's file.

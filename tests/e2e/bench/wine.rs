@@ -59,8 +59,14 @@ impl<'w> Windows<'w> {
         self.run(&self.exe, &self.with_places(args))
     }
 
-    /// Replaces companion.toml.
+    /// Replaces companion.toml. Under Wine every network is public, so all are allowed unless the text says which.
     pub fn configure(&self, text: &str) {
+        let networks = if text.contains("networks") {
+            ""
+        } else {
+            "networks = \"any\"\n"
+        };
+        let text = format!("{networks}{text}");
         std::fs::write(self.file("companion/companion.toml"), text).expect("write the config");
     }
 

@@ -96,3 +96,33 @@ fn number(category: Category) -> NET_FW_PROFILE_TYPE2 {
         Category::Public => NET_FW_PROFILE2_PUBLIC,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::*;
+
+    /// Under Wine alone: on Windows it would change the policy of the machine.
+    #[test]
+    fn each_policy_is_read_from_each_of_its_keys() {
+        if std::env::var_os("WINELOADER").is_none() {
+            return;
+        }
+        for (path, category) in KEYS {
+            let key = LOCAL_MACHINE.create(path).unwrap();
+            for (value, harmless, voids) in [("AllowLocalPolicyMerge", 1, 0), ("DoNotAllowExceptions", 0, 1)]
+            {
+                key.set_u32(value, harmless).unwrap();
+                assert_eq!(policies(), []);
+                key.set_u32(value, voids).unwrap();
+                let found = Policy {
+                    key: path.to_owned(),
+                    value,
+                    category,
+                };
+                assert_eq!(policies(), [found]);
+                key.remove_value(value).unwrap();
+            }
+        }
+    }
+}

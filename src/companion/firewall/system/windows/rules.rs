@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use windows::Win32::Foundation::{VARIANT_BOOL, VARIANT_FALSE, VARIANT_TRUE};
+use windows::Win32::Foundation::{
+    E_NOTIMPL, ERROR_FILE_NOT_FOUND, VARIANT_BOOL, VARIANT_FALSE, VARIANT_TRUE,
+};
 use windows::Win32::NetworkManagement::WindowsFirewall::{
     INetFwPolicy2, INetFwRule, INetFwRules, NET_FW_ACTION_ALLOW, NET_FW_ACTION_BLOCK, NET_FW_RULE_DIR_IN,
     NET_FW_RULE_DIR_OUT, NetFwPolicy2, NetFwRule,
@@ -10,9 +12,9 @@ use windows::Win32::NetworkManagement::WindowsFirewall::{
 use windows::Win32::System::Com::{CLSCTX_INPROC_SERVER, CoCreateInstance, IDispatch};
 use windows::Win32::System::Ole::IEnumVARIANT;
 use windows::Win32::System::Variant::VARIANT;
-use windows::core::{BSTR, Interface, Result};
+use windows::core::{BSTR, HRESULT, Interface, Result};
 
-use crate::firewall::{GROUP, Properties, StoreError, look};
+use crate::firewall::{GROUP, Properties, Setting, StoreError, look};
 
 /// How many rules are fetched at once.
 const BATCH: usize = 64;
@@ -100,16 +102,18 @@ impl Rules {
         // SAFETY: both objects are alive.
         unsafe { self.rules.Add(&rule) }?;
         match self.find(&properties.name) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::NotKept(properties.name.clone())),
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(StoreError::NotKept(properties.name.clone())),
+            // Wine's answer.
+            Err(error) if error.code() == E_NOTIMPL => Err(StoreError::NotKept(properties.name.clone())),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Removes all rules of ours of that name. Windows removes by name alone, so it is looked first whose the rule is.
     pub(super) fn remove(&self, name: &str) -> std::result::Result<(), StoreError> {
         for _ in 0..TWINS {
-            // The documentation of `Item` names no error for a rule that is not there.
-            let Ok(rule) = self.find(name) else {
+            let Some(rule) = self.find(name)? else {
                 return Ok(());
             };
             if head(&rule)?.0 != GROUP {
@@ -121,49 +125,61 @@ impl Rules {
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Result<INetFwRule> {
+    /// The rule of that name, or one of them; `None` if there is none.
+    fn find(&self, name: &str) -> Result<Option<INetFwRule>> {
         // SAFETY: the object is alive, and the text too.
-        unsafe { self.rules.Item(&BSTR::from(name)) }
+        match unsafe { self.rules.Item(&BSTR::from(name)) } {
+            Ok(rule) => Ok(Some(rule)),
+            Err(error) if error.code() == HRESULT::from_win32(ERROR_FILE_NOT_FOUND.0) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// A rule that is in no collection yet. The protocol comes before the ports, which are refused without one.
+/// A rule that is in no collection yet.
 pub(super) fn make(properties: &Properties) -> Result<INetFwRule> {
     // SAFETY: the class and the interface belong together; COM's thread has initialised COM.
     let rule: INetFwRule = unsafe { CoCreateInstance(&NetFwRule, None, CLSCTX_INPROC_SERVER) }?;
-    let direction = if properties.inbound {
-        NET_FW_RULE_DIR_IN
-    } else {
-        NET_FW_RULE_DIR_OUT
-    };
-    let action = if properties.allow {
-        NET_FW_ACTION_ALLOW
-    } else {
-        NET_FW_ACTION_BLOCK
-    };
-    // SAFETY: the object is alive, and the texts are for each call.
-    unsafe {
-        rule.SetName(&BSTR::from(&properties.name))?;
-        rule.SetDescription(&BSTR::from(&properties.description))?;
-        rule.SetGrouping(&BSTR::from(&properties.grouping))?;
-        // An empty text is not "any" for these two.
-        if !properties.application.is_empty() {
-            rule.SetApplicationName(&BSTR::from(&properties.application))?;
-        }
-        if !properties.service.is_empty() {
-            rule.SetServiceName(&BSTR::from(&properties.service))?;
-        }
-        rule.SetProtocol(properties.protocol)?;
-        rule.SetLocalPorts(&BSTR::from(&properties.local_ports))?;
-        rule.SetLocalAddresses(&BSTR::from(&properties.local_addresses))?;
-        rule.SetRemoteAddresses(&BSTR::from(&properties.remote_addresses))?;
-        rule.SetDirection(direction)?;
-        rule.SetProfiles(properties.profiles)?;
-        rule.SetAction(action)?;
-        rule.SetEdgeTraversal(variant_bool(properties.edge_traversal))?;
-        rule.SetEnabled(variant_bool(properties.enabled))?;
+    for setting in properties.settings() {
+        set(&rule, setting)?;
     }
     Ok(rule)
+}
+
+fn set(rule: &INetFwRule, setting: Setting<'_>) -> Result<()> {
+    let direction = |inbound| {
+        if inbound {
+            NET_FW_RULE_DIR_IN
+        } else {
+            NET_FW_RULE_DIR_OUT
+        }
+    };
+    let action = |allow| {
+        if allow {
+            NET_FW_ACTION_ALLOW
+        } else {
+            NET_FW_ACTION_BLOCK
+        }
+    };
+    // SAFETY: the object is alive, and each text lives as long as its call.
+    unsafe {
+        match setting {
+            Setting::Name(text) => rule.SetName(&BSTR::from(text)),
+            Setting::Description(text) => rule.SetDescription(&BSTR::from(text)),
+            Setting::Grouping(text) => rule.SetGrouping(&BSTR::from(text)),
+            Setting::Application(text) => rule.SetApplicationName(&BSTR::from(text)),
+            Setting::Service(text) => rule.SetServiceName(&BSTR::from(text)),
+            Setting::Protocol(number) => rule.SetProtocol(number),
+            Setting::LocalPorts(text) => rule.SetLocalPorts(&BSTR::from(text)),
+            Setting::LocalAddresses(text) => rule.SetLocalAddresses(&BSTR::from(text)),
+            Setting::RemoteAddresses(text) => rule.SetRemoteAddresses(&BSTR::from(text)),
+            Setting::Inbound(inbound) => rule.SetDirection(direction(inbound)),
+            Setting::Profiles(number) => rule.SetProfiles(number),
+            Setting::Allow(allow) => rule.SetAction(action(allow)),
+            Setting::EdgeTraversal(on) => rule.SetEdgeTraversal(variant_bool(on)),
+            Setting::Enabled(on) => rule.SetEnabled(variant_bool(on)),
+        }
+    }
 }
 
 /// The group and the program.
@@ -205,8 +221,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
     use std::time::Duration;
-
-    use windows::Win32::Foundation::E_NOTIMPL;
 
     use crate::host::com;
 
@@ -259,6 +273,10 @@ mod tests {
 
         let read = on_com(|| Rules::open().unwrap().read(Some(Path::new("x")))).unwrap();
         assert!(read.ours.is_empty() && read.image.is_empty());
-        assert_eq!(on_com(|| Rules::open().unwrap().remove("wslnet")), Ok(()));
+        let removed = on_com(|| Rules::open().unwrap().remove("wslnet"));
+        assert!(
+            matches!(removed, Err(StoreError::Other(_))),
+            "Wine cannot find rules: {removed:?}"
+        );
     }
 }
