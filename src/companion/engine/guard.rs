@@ -69,7 +69,13 @@ impl Work {
             return;
         }
         let note = format!("clients may be kept out: {}", notes.join("; "));
-        for status in states.values_mut().flatten() {
+        // What keeps clients from this program's sockets is no matter of ports that it does not have.
+        let is_served = |distro: &str| {
+            let mut sessions = self.ledger.sessions();
+            sessions.all(|session| session.distro != distro || !session.mode.shares_ports())
+        };
+        let served = states.iter_mut().filter(|(distro, _)| is_served(distro));
+        for status in served.flat_map(|(_, statuses)| statuses) {
             let is_open = status.listen.iter().any(|address| !address.ip().is_loopback());
             if status.state == ForwardState::Active && is_open {
                 if !status.reason.is_empty() {
