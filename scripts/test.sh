@@ -139,7 +139,7 @@ step_wineunit() {
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair::
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair:: firewall:: control_address
 }
 
 # Runs the tests of the programs, or those of some modules.
@@ -148,7 +148,7 @@ e2e() { timeout --kill-after=10 900 cargo test --locked --package wslnet --tests
 step_e2e() {
     need_root
     need gcc libc6-dev iproute2 procps util-linux mount python3 curl nginx-light redis-server dnsmasq-base postgresql gdbserver \
-        bind9-dnsutils
+        bind9-dnsutils iptables
     e2e --skip systemd:: --skip sandbox:: --skip wine:: --skip containers::
 }
 

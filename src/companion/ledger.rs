@@ -9,6 +9,9 @@
 //! that restarts opens a new session, and its old set stays until the first set of the new one, so that a restart drops
 //! nothing. All forwards of a distro lead to the peer of its newest session.
 //!
+//! **A mode is held against the source.** In NAT mode a session comes from the VM's address, in the modes that share Windows'
+//! ports from 127.0.0.1. What says otherwise is refused: see [`Ledger::open`].
+//!
 //! **A set ends** with the lease, with a goodbye, or when the key is no longer trusted. A lost connection shortens the
 //! lease to the grace. A lease ends when [`Ledger::expire`] says so: a sign of life that comes before keeps it.
 
@@ -20,7 +23,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wslnet_protocol::{ErrorCode, Forward, ForwardSet, OpenSession, Problem, SessionId, VERSION, limits};
+use wslnet_protocol::{
+    ErrorCode, Forward, ForwardSet, Mode, OpenSession, Problem, SessionId, VERSION, limits,
+};
 
 pub use self::claims::{Claim, Claims, DistroClaims, Key};
 use crate::host::Awake;
@@ -59,6 +64,8 @@ pub struct SessionStatus<'a> {
     pub id: SessionId,
     /// The address from which the session comes.
     pub peer: IpAddr,
+    /// The networking mode that it says the VM is in.
+    pub mode: Mode,
     /// Which run of the VM it comes from.
     pub boot_id: &'a str,
     /// The daemon's version.
@@ -94,6 +101,7 @@ struct Session {
     /// `None` once it is lost.
     connection: Option<ConnectionId>,
     peer: IpAddr,
+    mode: Mode,
     boot_id: String,
     pid_namespace: u64,
     daemon: String,
@@ -114,7 +122,8 @@ impl Ledger {
     /// supersedes, if that is another one: the caller closes it before it answers.
     ///
     /// # Errors
-    /// [`ErrorCode::UnsupportedVersion`], [`ErrorCode::Invalid`], or [`ErrorCode::ClonedKey`] when the session in place,
+    /// [`ErrorCode::UnsupportedVersion`], [`ErrorCode::Invalid`], [`ErrorCode::WrongMode`] when the session does not come from where
+    /// its mode says, or [`ErrorCode::ClonedKey`] when the session in place,
     /// or one whose grace still runs, belongs to another distro of the same VM. A restarted VM has another boot id; a
     /// restarted distro is let in when the grace of its former run is over.
     pub fn open(
@@ -136,12 +145,14 @@ impl Ledger {
         request
             .validate()
             .map_err(|e| Problem::new(ErrorCode::Invalid, e.to_string()))?;
+        comes_from_where_its_mode_says(peer, request.mode)?;
 
         let expires = later(now, self.terms.lease);
         let session = Session {
             id: session,
             connection: Some(connection),
             peer,
+            mode: request.mode,
             boot_id: request.boot_id.clone(),
             pid_namespace: request.pid_namespace,
             daemon: request.daemon.clone(),
@@ -276,6 +287,7 @@ impl Ledger {
             let (granted, over_limit) = distro.granted(self.terms.max_forwards);
             let claims = DistroClaims {
                 peer: distro.session.peer,
+                mode: distro.session.mode,
                 heard: distro.session.generation.is_some(),
                 granted,
                 over_limit,
@@ -305,6 +317,7 @@ impl Ledger {
                 distro,
                 id: session.id,
                 peer: session.peer,
+                mode: session.mode,
                 boot_id: &session.boot_id,
                 daemon: &session.daemon,
                 connected: session.connection.is_some(),
@@ -352,6 +365,24 @@ fn current_mut(
         .values_mut()
         .find(|distro| distro.session.speaks(session, connection))
         .ok_or_else(stale_session)
+}
+
+/// Refuses what would let a claim lead elsewhere than the truth. A session in NAT mode from 127.0.0.1 would have Windows' own loopback
+/// services dialled; one that shares ports comes from there and nowhere else.
+fn comes_from_where_its_mode_says(peer: IpAddr, mode: Mode) -> Result<(), Problem> {
+    let is_local = peer.to_canonical().is_loopback();
+    let message = match (mode.shares_ports(), is_local) {
+        (true, true) | (false, false) => return Ok(()),
+        (false, true) => format!(
+            "wslnetd says that WSL's networking mode is {mode}, but its session comes from {peer}, as in the modes that share Windows' \
+             ports: remove `companion` from its configuration, and in WSL see what `wslinfo --networking-mode` says"
+        ),
+        (true, false) => format!(
+            "wslnetd says that WSL's networking mode is {mode}, but its session comes from {peer} and not from 127.0.0.1: remove \
+             `companion` from its configuration, and see what `wslinfo --networking-mode` says"
+        ),
+    };
+    Err(Problem::new(ErrorCode::WrongMode, message))
 }
 
 fn stale_session() -> Problem {

@@ -13,6 +13,8 @@
 //! that WSL leaves it free (`loopback_gap`), a relay listens there too, whatever its reach; see `host/bind.rs` for what
 //! happens when two want it.
 //!
+//! **Where the VM shares Windows' ports** nothing is relayed: see [`shared`]. The ports are openings in the firewall, beside the relays.
+//!
 //! **What becomes of connections** when a relay closes. They go on (`Drain`) if the listener merely went away: `nc -l`
 //! closes its listener and goes on talking. They are reset (`Cut`) if the listener lives but must no longer be reached
 //! that way (revoked, refused now, or owned by another distro now), or if its distro is gone.
@@ -22,6 +24,7 @@ mod desired;
 mod means;
 mod networks;
 mod places;
+mod shared;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -29,15 +32,16 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, ForwardState, Reach};
+use wslnet_protocol::{ForwardId, ForwardState, Mode, Reach};
 use wslnet_relay::Connections;
 
 pub use self::actions::actions;
 pub use self::desired::desired;
-pub use self::networks::{LeftOut, lan_addresses, left_out};
+pub use self::networks::{LeftOut, lan_addresses, left_out, shared_addresses};
 pub use self::places::{Place, Places, Stage, assign};
 pub use self::statuses::statuses;
 use crate::config::{Backend, Policy};
+use crate::control_address::ControlPorts;
 use crate::host::Interface;
 use crate::ledger::{Claims, Key};
 
@@ -47,10 +51,10 @@ pub struct Surroundings<'a> {
     /// The network interfaces as they are now.
     pub interfaces: &'a [Interface],
     /// Where the control port listens.
-    pub control: SocketAddr,
+    pub control: ControlPorts,
     /// What Windows allows.
     pub policy: &'a Policy,
-    /// By what forwards are applied.
+    /// By what forwards are applied of distros in NAT mode.
     pub backend: Backend,
 }
 
@@ -59,6 +63,8 @@ pub struct Surroundings<'a> {
 pub struct Desired {
     /// The relays, each for the one forward that owns the port.
     pub relays: BTreeMap<Key, Relay>,
+    /// The ports that are Windows' own already and are to be open in its firewall, each for the one forward that owns it.
+    pub openings: BTreeMap<Key, Opening>,
     /// For each distro all forwards of its set, in the set's order, and what becomes of each.
     pub outcomes: BTreeMap<String, Vec<(ForwardId, Outcome)>>,
     /// The interfaces that nothing listens on because of the networks that they are in.
@@ -86,11 +92,31 @@ pub struct Relay {
     pub place: Option<Place>,
 }
 
+/// A port that Windows shares with the VM by itself, and that the local network is to be let in by. It names nothing to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// For whom.
+    pub distro: String,
+    /// For which listener.
+    pub id: ForwardId,
+    /// In which of the modes that share ports the VM is.
+    pub mode: Mode,
+    /// Where it is to be reached on networks; empty while no network interface is fit for it.
+    pub listen: BTreeSet<SocketAddr>,
+    /// Whether Windows itself reaches it at its 127.0.0.1.
+    pub is_on_loopback: bool,
+}
+
+/// What the firewall made of the openings.
+pub type Opinions = BTreeMap<Key, Result<(), Failure>>;
+
 /// What becomes of a forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It gets the relay on this port. Its state follows from what came of that.
     Relayed(Key),
+    /// It is let in at this port by the firewall. Its state follows from what the firewall made of that.
+    Opened(Key),
     /// It needs no relay or may have none.
     Settled(Verdict),
 }
@@ -209,10 +235,10 @@ pub fn loopback_gap(port: u16) -> SocketAddr {
 }
 
 impl Outcome {
-    /// The port of Windows at which the forward is relayed, if it is.
-    pub fn relayed_at(&self) -> Option<Key> {
+    /// The port of Windows at which the forward is to be had, if it is.
+    pub fn port(&self) -> Option<Key> {
         match self {
-            Self::Relayed(key) => Some(*key),
+            Self::Relayed(key) | Self::Opened(key) => Some(*key),
             Self::Settled(_) => None,
         }
     }

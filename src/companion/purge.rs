@@ -4,7 +4,7 @@
 //! Everything of that kind stands in [`PARTS`], a line each. A part knows by a journal or by marks of its own what is ours; it
 //! removes that and nothing else, and works without the running program, without a distro and after any crash.
 
-use crate::apply::portproxy;
+use crate::apply::{firewall as shared_ports, portproxy};
 use crate::firewall::{self, Store};
 use crate::names;
 use crate::paths::Paths;
@@ -43,6 +43,12 @@ const PARTS: &[Part] = &[
         name: "firewall rules for ports",
         after_crash: |paths| firewall::clear_leftovers(&paths.state_dir),
         clear: |paths| firewall::clear_ports(&paths.state_dir),
+        installed: false,
+    },
+    Part {
+        name: "firewall rules for ports that WSL shares",
+        after_crash: |paths| shared_ports::clear_leftovers(&paths.state_dir),
+        clear: |paths| shared_ports::clear(&paths.state_dir),
         installed: false,
     },
     Part {

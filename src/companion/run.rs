@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
 use wslnet_protocol::Protocol;
@@ -15,7 +16,7 @@ use wslnet_protocol::Protocol;
 use crate::api::{self, Connections};
 use crate::capability;
 use crate::config::{Config, WatchedConfig};
-use crate::control_address::ControlAddress;
+use crate::control_address::{ControlAddress, ControlPorts};
 use crate::engine::{Ended, Engine, ForwardReport, Parts, StatusReport, Work};
 use crate::event_log;
 use crate::form::Form;
@@ -29,7 +30,7 @@ use crate::trust::Trust;
 /// The name of the control endpoint.
 pub(crate) const NAME: &str = "wslnet-companion";
 
-/// How long to wait for the WSL adapter, or for a former run to leave the port, before looking again.
+/// How long to wait for a former run to leave the port, before looking again.
 const POLL: Duration = Duration::from_secs(1);
 
 /// What a command may ask the running program.
@@ -135,14 +136,21 @@ pub(crate) async fn run(
     };
     let mut naming = Naming::start(paths.hosts.clone(), config.names);
     let place = ControlAddress { named: listen };
-    while let Some(port) = control_port(place, &config, &phase, &stop).await? {
-        let control = port.local_addr().context("the control port has no address")?;
-        tracing::info!(address = %control, "listening for distros");
+    while let Some(Opened {
+        ports,
+        control,
+        given_up,
+    }) = control_ports(place, &config, &phase, &stop).await?
+    {
+        for address in control.addresses() {
+            tracing::info!(%address, "listening for distros");
+        }
         let connections = Connections::default();
         let parts = Parts {
             config,
             config_file,
             control,
+            given_up,
             place,
             trust: trust.clone(),
             connections: connections.clone(),
@@ -155,20 +163,25 @@ pub(crate) async fn run(
         let (work, engine) = Work::new(parts);
         phase.send_replace(Phase::Serving(engine.clone()));
         let serving = stop.child_token();
-        let api = tokio::spawn(api::serve(
-            port,
-            tls.clone(),
-            trust.clone(),
-            engine,
-            connections,
-            serving.clone(),
-        ));
+        let mut serves = JoinSet::new();
+        for port in ports {
+            serves.spawn(api::serve(
+                port,
+                tls.clone(),
+                trust.clone(),
+                engine.clone(),
+                connections.clone(),
+                serving.clone(),
+            ));
+        }
         let (ended, parts) = work.run(stop.clone()).await;
         serving.cancel();
-        api.await.context("the control port ended badly")?;
+        while let Some(ended) = serves.join_next().await {
+            ended.context("the control port ended badly")?;
+        }
         (config, config_file, naming) = (parts.config, parts.config_file, parts.naming);
         if ended == Ended::Moved {
-            tracing::info!(former = %control, "the control port belongs elsewhere now; the distros come back by themselves");
+            tracing::info!("the control port belongs elsewhere now; the distros come back by themselves");
         }
     }
     naming.close().await;
@@ -193,42 +206,60 @@ fn open_endpoint(paths: &Paths) -> std::io::Result<control::Listener> {
     control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME))
 }
 
-/// Opens the control port where it belongs, as soon as that is possible. `None` when the program is asked to stop
+/// The control port, open.
+struct Opened {
+    ports: Vec<TcpListener>,
+    /// Where they listen.
+    control: ControlPorts,
+    /// Where none does that should, and why.
+    given_up: Option<(ControlPorts, String)>,
+}
+
+/// Opens the control port where it belongs, as soon as that is possible in one place at least. `None` when the program is asked to stop
 /// while it waits, and when it was asked to stop before.
-async fn control_port(
+async fn control_ports(
     place: ControlAddress,
     config: &Config,
     phase: &watch::Sender<Phase>,
     stop: &CancellationToken,
-) -> anyhow::Result<Option<TcpListener>> {
+) -> anyhow::Result<Option<Opened>> {
     let mut said = String::new();
     let obstacles = Obstacles::default();
     while !stop.is_cancelled() {
         let interfaces = host::interfaces().unwrap_or_default();
-        let reason = match place.of(config, &interfaces) {
-            None => "waiting for the WSL adapter, which appears when the first distro starts; \
-                     outside Windows name the address with --listen IP:PORT"
-                .to_owned(),
-            Some(address) => match host::bind_control(address) {
+        let (mut ports, mut control) = (Vec::new(), ControlPorts::default());
+        let (mut missing, mut reasons) = (ControlPorts::default(), Vec::new());
+        for address in place.of(config, &interfaces).addresses() {
+            match host::bind_control(address) {
                 Ok(listener) => {
-                    let listener =
-                        TcpListener::from_std(listener).context("cannot watch the control port")?;
-                    return Ok(Some(listener));
+                    let port = TcpListener::from_std(listener).context("cannot watch the control port")?;
+                    control.put(port.local_addr().context("the control port has no address")?);
+                    ports.push(port);
                 }
                 Err(error @ BindError::NotConcrete(_)) => {
                     bail!("cannot listen on {address}: {error}; the control port never listens on a wildcard")
                 }
                 Err(error) => {
+                    missing.put(address);
                     let obstacle = obstacles.look(Protocol::Tcp, address, &error, host::awake());
-                    format!("cannot listen: {}; trying again", obstacle.reason)
+                    reasons.push(format!("cannot listen: {}; trying again", obstacle.reason));
                 }
-            },
-        };
-        if said != reason {
-            tracing::warn!(reason, "the control port is not open");
-            phase.send_replace(Phase::Waiting(reason.clone()));
-            said = reason;
+            }
         }
+        let reason = reasons.join("; ");
+        if said != reason {
+            tracing::warn!(reason, "the control port is not open everywhere");
+            said = reason.clone();
+        }
+        if !ports.is_empty() {
+            let given_up = (!reason.is_empty()).then_some((missing, reason));
+            return Ok(Some(Opened {
+                ports,
+                control,
+                given_up,
+            }));
+        }
+        phase.send_replace(Phase::Waiting(reason));
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
             () = stop.cancelled() => {}

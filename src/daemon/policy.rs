@@ -5,7 +5,8 @@
 //! 2. An `opt-out` that matches keeps it private, unless the rule says `expose = true`.
 //! 3. What the program or its container says of itself: `off` keeps it private, whatever a rule says.
 //! 4. UDP is shared by a rule with `udp = true` only, and some ports by none.
-//! 5. The networking mode, and what the socket is bound to. Loopback takes a rule with `loopback = "bridge"`.
+//! 5. The networking mode ([`mode`]), and what the socket is bound to. Loopback takes a rule with `loopback = "bridge"`, and where
+//!    Windows shares the VM's ports no rule helps it.
 //!
 //! How far it then goes is the rule's word, else the program's, else the default; a program can narrow what a rule
 //! says, not widen it.
@@ -14,11 +15,14 @@
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod mode;
 mod surroundings;
 mod udp;
 mod verdict;
 mod wanted;
 mod wish;
+
+use std::net::Ipv4Addr;
 
 use wslnet_protocol::{Protocol, Reach};
 
@@ -26,7 +30,6 @@ use self::wish::Wish;
 use crate::config::{Config, Facts, ListenPort, OptOut, Rule};
 use crate::labels::Declared;
 use crate::listeners::Socket;
-use crate::network::NetworkMode;
 
 pub use surroundings::Surroundings;
 pub use verdict::{DecidedBy, Exposure, Verdict, Way};
@@ -73,7 +76,9 @@ impl Policy {
             Ok(wish) => wish,
             Err(verdict) => return verdict,
         };
-        if let Some(verdict) = about_udp(socket, facts, rule).or_else(|| about_mode(surroundings)) {
+        if let Some(verdict) =
+            about_udp(socket, facts, rule).or_else(|| mode::verdict(socket, rule, surroundings))
+        {
             return verdict;
         }
         let way = match way(socket, rule, surroundings) {
@@ -175,16 +180,6 @@ fn about_udp(socket: &Socket, facts: &impl Facts, rule: Option<&Rule>) -> Option
     })
 }
 
-fn about_mode(surroundings: &Surroundings) -> Option<Verdict> {
-    (surroundings.mode != NetworkMode::Nat).then(|| Verdict::Withhold {
-        reason: format!(
-            "WSL's networking mode is {}, and only nat is supported so far (networkingMode in .wslconfig)",
-            surroundings.mode
-        ),
-        decided_by: DecidedBy::Mode,
-    })
-}
-
 /// How Windows gets to the socket, or why it does not.
 fn way(socket: &Socket, rule: Option<&Rule>, surroundings: &Surroundings) -> Result<Way, String> {
     if !socket.is_loopback() {
@@ -192,6 +187,9 @@ fn way(socket: &Socket, rule: Option<&Rule>, surroundings: &Surroundings) -> Res
     }
     let bridged = rule.is_some_and(|rule| rule.bridge);
     match socket.protocol {
+        Protocol::Tcp | Protocol::Udp if surroundings.shares_ports() => {
+            Err(loopback_reason_where_shared(socket, bridged, surroundings))
+        }
         Protocol::Tcp if bridged => Ok(Way::Bridge),
         Protocol::Tcp => Err(loopback_reason(socket)),
         Protocol::Udp => Err(format!(
@@ -211,6 +209,23 @@ fn loopback_reason(socket: &Socket) -> String {
         ""
     };
     format!("bound to {address} only{windows}; bind to 0.0.0.0 to share it, or bridge it by a rule")
+}
+
+/// A bridge would have to listen beside the service, at an address of Windows itself, and let the local network be its client.
+fn loopback_reason_where_shared(socket: &Socket, bridged: bool, surroundings: &Surroundings) -> String {
+    let (address, mode) = (socket.canonical_ip(), &surroundings.mode);
+    // The others of 127.0.0.0/8 are the VM's own, and ::1 is not shared (learn.microsoft.com/windows/wsl/networking).
+    let windows = if address == Ipv4Addr::LOCALHOST {
+        format!("; Windows itself reaches it at {}", socket.address)
+    } else {
+        String::new()
+    };
+    let bridge = if bridged {
+        format!(", for a bridge is not possible in WSL's networking mode {mode}, where nothing is relayed")
+    } else {
+        String::new()
+    };
+    format!("bound to {address} only{windows}; bind to 0.0.0.0 to share it{bridge}")
 }
 
 #[cfg(test)]

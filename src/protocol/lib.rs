@@ -19,6 +19,11 @@
 //! dials the address from which the authenticated session comes, and nothing else. Every API of this kind that let the
 //! guest name a target became a vulnerability.
 //!
+//! **The networking mode is a claim.** A distro says how WSL connects its VM ([`Mode`]), because Windows does not tell. Where
+//! Windows and the VM share their ports there is nothing to dial, so a forward there only opens the port in Windows' firewall, and
+//! [`Forward::listen_port`] must be [`Forward::port`]. The companion refuses a session that does not come from where its mode says
+//! ([`ErrorCode::WrongMode`]): no claim can have Windows' own loopback services dialled.
+//!
 //! **TCP and UDP alike.** A forward says which; the same number may be wanted once over each ([`Protocol`]). A UDP forward has a
 //! flow where a TCP one has a connection, and Windows itself reaches it at the VM's address only.
 //!
@@ -48,12 +53,12 @@ pub use forward::{
     Applied, Bind, Forward, ForwardId, ForwardSet, ForwardState, ForwardStatus, Protocol, Reach,
 };
 pub use problem::{ErrorCode, Invalid, Problem};
-pub use session::{OpenSession, Renew, Renewed, SessionId, SessionOpened};
+pub use session::{Mode, OpenSession, Renew, Renewed, SessionId, SessionOpened};
 
 /// The version of this protocol, sent as [`OpenSession::protocol`]. A companion refuses versions it does not speak
-/// with [`ErrorCode::UnsupportedVersion`]. Version 2 brought [`Protocol::Udp`] and [`Forward::auto`], which a companion of
-/// version 1 would refuse as malformed.
-pub const VERSION: u32 = 2;
+/// with [`ErrorCode::UnsupportedVersion`]. Version 2 brought [`Protocol::Udp`] and [`Forward::auto`], version 3
+/// [`OpenSession::mode`]; a companion of an earlier version would refuse them as malformed.
+pub const VERSION: u32 = 3;
 
 /// The TCP port on which the companion listens unless it is told otherwise.
 pub const DEFAULT_PORT: u16 = 9756;

@@ -33,6 +33,8 @@ pub enum ErrorCode {
     StaleGeneration,
     /// Another running distro uses the same key (an exported and imported copy). 409.
     ClonedKey,
+    /// The session does not come from where its networking mode says that it does. 409.
+    WrongMode,
     /// The companion does not speak this protocol version. 426.
     UnsupportedVersion,
     /// The request is malformed or breaks a limit; nothing was applied. 400 or 422.
@@ -49,7 +51,7 @@ impl ErrorCode {
     /// The HTTP status with which this problem travels.
     pub fn status(self) -> u16 {
         match self {
-            Self::StaleSession | Self::StaleGeneration | Self::ClonedKey => 409,
+            Self::StaleSession | Self::StaleGeneration | Self::ClonedKey | Self::WrongMode => 409,
             Self::UnsupportedVersion => 426,
             Self::Invalid => 422,
             Self::Forbidden => 403,

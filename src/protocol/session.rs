@@ -56,6 +56,42 @@ impl TryFrom<String> for SessionId {
     }
 }
 
+/// How WSL connects the VM to the network, as the distro knows it from WSL. Only the modes in which Windows can be asked for
+/// anything. It is a claim of the distro's: the companion holds it against where the session comes from, and it can never have
+/// anything dialled that the mode [`Nat`](Self::Nat) would not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The VM has an address of its own behind Windows. The session comes from that address, and the companion dials it.
+    Nat,
+    /// The VM has Windows' own addresses and ports. The session comes from 127.0.0.1, and nothing is dialled.
+    Mirrored,
+    /// Windows opens the VM's ports as its own. Since WSL 2.9 called `consomme`. The session comes from 127.0.0.1, and nothing
+    /// is dialled.
+    VirtioProxy,
+}
+
+impl Mode {
+    /// Whether the ports of the VM are those of Windows by themselves, so that nothing is to be relayed.
+    #[must_use]
+    pub fn shares_ports(self) -> bool {
+        match self {
+            Self::Nat => false,
+            Self::Mirrored | Self::VirtioProxy => true,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nat => "nat",
+            Self::Mirrored => "mirrored",
+            Self::VirtioProxy => "virtioproxy",
+        })
+    }
+}
+
 /// The body of `POST /v1/session`. Who the distro is follows from its key, not from anything in here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +103,8 @@ pub struct OpenSession {
     /// The inode of the daemon's PID namespace. With the boot id it tells one running distro from another, so that
     /// two copies of one key (`wsl --export`, `wsl --import`) are noticed instead of throwing each other out.
     pub pid_namespace: u64,
+    /// The networking mode of WSL.
+    pub mode: Mode,
     /// The daemon's version.
     pub daemon: String,
 }
@@ -95,7 +133,7 @@ pub struct SessionOpened {
     pub distro: String,
     /// The companion's version.
     pub companion: String,
-    /// Whence the session comes, as Windows sees it. The companion dials this address, at other ports.
+    /// Whence the session comes, as Windows sees it. In [`Mode::Nat`] the companion dials this address, at other ports.
     #[schema(value_type = String, example = "172.28.0.2:51234")]
     pub peer: SocketAddr,
     /// How long the companion keeps a set without a sign of life, in milliseconds.
@@ -139,11 +177,28 @@ mod tests {
     }
 
     #[test]
+    fn modes_have_the_names_that_wsl_gives_them() {
+        for (mode, name) in [
+            (Mode::Nat, "nat"),
+            (Mode::Mirrored, "mirrored"),
+            (Mode::VirtioProxy, "virtioproxy"),
+        ] {
+            assert_eq!(mode.to_string(), name);
+            assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{name}\""));
+        }
+        // A mode in which there is nothing to ask Windows for is none that a session can be in.
+        for other in ["\"bridged\"", "\"none\"", "\"wsl1\"", "\"\"", "null", "1"] {
+            assert!(serde_json::from_str::<Mode>(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn texts_of_a_session_are_checked() {
         let good = OpenSession {
             protocol: 1,
             boot_id: "b".into(),
             pid_namespace: 1,
+            mode: Mode::Nat,
             daemon: "0.1.0".into(),
         };
 

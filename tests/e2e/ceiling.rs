@@ -3,7 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::bench::{Companion, Program, Rig, SOON, WINDOWS, World, check, eventually, guest, web};
+use crate::bench::{
+    CONTROL_PORT, Client, Companion, Program, Rig, SOON, WINDOWS, World, check, eventually, guest, listen_on,
+    web,
+};
 
 #[test]
 fn a_changed_policy_is_followed_and_a_bad_one_is_not() {
@@ -82,18 +85,22 @@ fn clients_from_behind_a_router_are_not_served_unless_they_may_be() {
 }
 
 #[test]
-fn a_companion_without_a_wsl_adapter_says_what_it_waits_for() {
+fn a_companion_that_cannot_listen_says_why_and_does_as_soon_as_it_can() {
     let world = World::new();
     let companion = Companion::new(&world);
+    let squatter = listen_on(&world.windows, "127.0.0.1", CONTROL_PORT);
+    Client::new(world.windows.net.clone()).until_open(SOON, "127.0.0.1", CONTROL_PORT);
     let _program = world.windows.spawn("companion", &companion.place.line(&["run"]));
 
     eventually(SOON, || {
         let ran = companion.cli(&["status"]);
         check(
-            ran.code == 1 && ran.stderr.contains("waiting for the WSL adapter"),
+            ran.code == 1 && ran.stderr.contains("127.0.0.1:9756 is held by python3"),
             || format!("{ran:?}"),
         )
     });
+    drop(squatter);
+    eventually(SOON, || companion.list().map(drop));
 }
 
 #[test]

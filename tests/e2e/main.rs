@@ -21,6 +21,7 @@ mod firewall;
 mod guide;
 mod localhost;
 mod loopback;
+mod modes;
 mod names;
 mod networks;
 mod pairing;

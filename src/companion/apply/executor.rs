@@ -1,4 +1,5 @@
-//! The backend that companion.toml chooses, handled in one way whichever it is.
+//! What executes the plan: for distros in NAT mode the backend that companion.toml chooses, handled in one way whichever it is, and
+//! beside it the firewall for those whose VM shares Windows' ports. The plan says of each forward which it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,16 +9,24 @@ use wslnet_protocol::ForwardId;
 use wslnet_relay::{Counters, Gate};
 
 use super::Relays;
+use super::firewall::{Admitted, Firewall};
 use super::portproxy::Portproxy;
 use crate::config::Backend;
 use crate::firewall::Properties;
 use crate::host::{Awake, Categories};
 use crate::ledger::Key;
-use crate::plan::{Action, Actual};
+use crate::plan::{Action, Actual, Opening, Opinions};
 
 /// What executes the plan.
 #[derive(Debug)]
-pub enum Executor {
+pub struct Executor {
+    carrier: Carrier,
+    firewall: Firewall,
+}
+
+/// What carries connections to the VM.
+#[derive(Debug)]
+enum Carrier {
     /// Our own sockets.
     Relay(Relays),
     /// Entries of Windows' portproxy.
@@ -28,113 +37,133 @@ impl Executor {
     /// The one for a backend, with no forwards yet. A relay asks `gate` before every dial; portproxy keeps its journal in
     /// `state_dir`.
     pub fn new(backend: Backend, gate: Arc<dyn Gate>, state_dir: &Path) -> Self {
-        match backend {
-            Backend::Relay => Self::Relay(Relays::new(gate)),
-            Backend::Portproxy => Self::Portproxy(Box::new(Portproxy::new(state_dir))),
+        Self {
+            carrier: match backend {
+                Backend::Relay => Carrier::Relay(Relays::new(gate)),
+                Backend::Portproxy => Carrier::Portproxy(Box::new(Portproxy::new(state_dir))),
+            },
+            firewall: Firewall::new(state_dir),
         }
     }
 
     /// By what it applies forwards.
     pub fn backend(&self) -> Backend {
-        match self {
-            Self::Relay(_) => Backend::Relay,
-            Self::Portproxy(_) => Backend::Portproxy,
+        match &self.carrier {
+            Carrier::Relay(_) => Backend::Relay,
+            Carrier::Portproxy(_) => Backend::Portproxy,
         }
     }
 
     /// Whether it could do its work now, in a sentence for people; empty where nothing can stand in its way.
     pub fn capability(&self) -> String {
-        match self {
-            Self::Relay(_) => String::new(),
-            Self::Portproxy(portproxy) => portproxy.capability(),
+        match &self.carrier {
+            Carrier::Relay(_) => String::new(),
+            Carrier::Portproxy(portproxy) => portproxy.capability(),
         }
     }
 
     /// In networks of which categories the firewall lets clients in, where that is the backend's business.
     pub fn set_networks(&mut self, networks: Categories) {
-        match self {
-            Self::Relay(_) => {}
-            Self::Portproxy(portproxy) => portproxy.rules_mut().set_networks(networks),
+        match &mut self.carrier {
+            Carrier::Relay(_) => {}
+            Carrier::Portproxy(portproxy) => portproxy.rules_mut().set_networks(networks),
         }
     }
 
     /// See [`PortRules::compare`](crate::firewall::PortRules::compare).
     pub fn compare_rules(&mut self, ours: &[Properties]) {
-        match self {
-            Self::Relay(_) => {}
-            Self::Portproxy(portproxy) => portproxy.rules_mut().compare(ours),
+        match &mut self.carrier {
+            Carrier::Relay(_) => {}
+            Carrier::Portproxy(portproxy) => portproxy.rules_mut().compare(ours),
         }
     }
 
     /// What keeps the firewall's rules for the ports from being right.
     pub fn rule_trouble(&self) -> Option<String> {
-        match self {
-            Self::Relay(_) => None,
-            Self::Portproxy(portproxy) => portproxy.rules().trouble().map(ToString::to_string),
+        match &self.carrier {
+            Carrier::Relay(_) => None,
+            Carrier::Portproxy(portproxy) => portproxy.rules().trouble().map(ToString::to_string),
         }
     }
 
     /// What is open now, and what could not be opened.
     pub fn actual(&self) -> &Actual {
-        match self {
-            Self::Relay(relays) => relays.actual(),
-            Self::Portproxy(portproxy) => portproxy.actual(),
+        match &self.carrier {
+            Carrier::Relay(relays) => relays.actual(),
+            Carrier::Portproxy(portproxy) => portproxy.actual(),
         }
+    }
+
+    /// What the firewall made of the openings.
+    pub fn opinions(&self) -> &Opinions {
+        self.firewall.opinions()
+    }
+
+    /// What is to be said of the firewall; empty where nobody needs it.
+    pub fn firewall(&self) -> String {
+        self.firewall.capability()
+    }
+
+    /// Has the firewall let the local network in at these ports, and at no others.
+    pub async fn keep_open(&mut self, openings: &BTreeMap<Key, Opening>, admitted: Admitted) {
+        self.firewall.keep(openings, admitted).await;
     }
 
     /// What a forward has carried so far; `None` where nobody counts.
     pub fn counters(&self, key: &Key) -> Option<Counters> {
-        match self {
-            Self::Relay(relays) => relays.counters(key),
-            Self::Portproxy(_) => None,
+        match &self.carrier {
+            Carrier::Relay(relays) => relays.counters(key),
+            Carrier::Portproxy(_) => None,
         }
     }
 
     /// Whether there is something to try again or to look at, though nothing that the plan depends on has changed.
     pub fn is_due(&self, now: Awake) -> bool {
-        match self {
-            Self::Relay(relays) => relays.actual().has_failures(),
-            Self::Portproxy(portproxy) => portproxy.is_due(now),
-        }
+        let carrier = match &self.carrier {
+            Carrier::Relay(relays) => relays.actual().has_failures(),
+            Carrier::Portproxy(portproxy) => portproxy.is_due(now),
+        };
+        carrier || self.firewall.is_due(now)
     }
 
     /// Executes actions in their order. `vms` names the run of the VM in which each distro is.
     pub async fn apply(&mut self, actions: Vec<Action>, vms: BTreeMap<String, String>) {
-        match self {
-            Self::Relay(relays) => relays.apply(actions).await,
-            Self::Portproxy(portproxy) => portproxy.apply(actions, vms).await,
+        match &mut self.carrier {
+            Carrier::Relay(relays) => relays.apply(actions).await,
+            Carrier::Portproxy(portproxy) => portproxy.apply(actions, vms).await,
         }
     }
 
     /// See [`Relays::sweep`]. Connections through portproxy are beyond our reach.
     pub fn sweep(&mut self, living: &BTreeSet<&str>, revoked: &BTreeSet<(&str, ForwardId)>) {
-        match self {
-            Self::Relay(relays) => relays.sweep(living, revoked),
-            Self::Portproxy(_) => {}
+        match &mut self.carrier {
+            Carrier::Relay(relays) => relays.sweep(living, revoked),
+            Carrier::Portproxy(_) => {}
         }
     }
 
     /// See [`Relays::cut_draining`].
     pub fn cut_draining(&mut self, distro: &str) {
-        match self {
-            Self::Relay(relays) => relays.cut_draining(distro),
-            Self::Portproxy(_) => {}
+        match &mut self.carrier {
+            Carrier::Relay(relays) => relays.cut_draining(distro),
+            Carrier::Portproxy(_) => {}
         }
     }
 
     /// See [`Relays::cut_all_draining`].
     pub fn cut_all_draining(&mut self) {
-        match self {
-            Self::Relay(relays) => relays.cut_all_draining(),
-            Self::Portproxy(_) => {}
+        match &mut self.carrier {
+            Carrier::Relay(relays) => relays.cut_all_draining(),
+            Carrier::Portproxy(_) => {}
         }
     }
 
     /// Closes everything.
     pub async fn close_all(&mut self) {
-        match self {
-            Self::Relay(relays) => relays.close_all().await,
-            Self::Portproxy(portproxy) => {
+        self.firewall.close_all().await;
+        match &mut self.carrier {
+            Carrier::Relay(relays) => relays.close_all().await,
+            Carrier::Portproxy(portproxy) => {
                 let left = portproxy.close_all().left;
                 portproxy.close_rules().await;
                 if let Some(reason) = left {

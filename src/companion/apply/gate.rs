@@ -14,7 +14,8 @@ use crate::target;
 /// Asks [`client::admitted`] and [`target::permitted`] with the machine as it is now.
 #[derive(Debug)]
 pub struct ConnectionGate {
-    control: SocketAddr,
+    /// Where the control port listens in the network of the VM; without it nothing may be dialled.
+    control: Option<SocketAddr>,
     seen: RwLock<Seen>,
 }
 
@@ -26,7 +27,7 @@ struct Seen {
 
 impl ConnectionGate {
     /// A gate that permits nothing until it is told of the machine.
-    pub fn new(control: SocketAddr) -> Self {
+    pub fn new(control: Option<SocketAddr>) -> Self {
         Self {
             control,
             seen: RwLock::default(),
@@ -48,7 +49,10 @@ impl ConnectionGate {
 
 impl Gate for ConnectionGate {
     fn permits(&self, target: SocketAddr) -> Result<(), String> {
-        target::permitted(target.ip(), &self.read().interfaces, self.control)
+        let control = self
+            .control
+            .ok_or("the companion listens in no network of a virtual machine")?;
+        target::permitted(target.ip(), &self.read().interfaces, control)
     }
 
     fn admits(&self, client: SocketAddr, listener: SocketAddr) -> Result<(), String> {

@@ -18,10 +18,16 @@ pub(super) fn status(status: &StatusReport) -> String {
     };
     line("version", status.version.clone());
     line("runs", runs(status));
-    line("listens on", status.control.to_string());
+    line("listens on", join(&status.control));
+    if let Some(trouble) = &status.control_trouble {
+        line("not on", trouble.clone());
+    }
     line("backend", format!("{}, reach {}", status.backend, status.reach));
     if !status.capability.is_empty() {
         line("capability", status.capability.clone());
+    }
+    if !status.shared.is_empty() {
+        line("WSL's ports", status.shared.clone());
     }
     line("addresses", join(&status.addresses));
     for network in &status.networks {
@@ -48,9 +54,10 @@ pub(super) fn status(status: &StatusReport) -> String {
         line(
             "distro",
             format!(
-                "{} at {}, wslnetd {}, {link}",
+                "{} at {}, {} mode, wslnetd {}, {link}",
                 distro.distro,
                 distro.peer,
+                distro.mode,
                 clean(&distro.daemon, 64)
             ),
         );
@@ -131,7 +138,8 @@ pub(super) fn list(list: &[ForwardReport]) -> Table {
             row.protocol.to_string(),
             port(row),
             join(&row.listen),
-            row.target.to_string(),
+            row.target
+                .map_or_else(|| "-".to_owned(), |target| target.to_string()),
             row.state.to_string(),
             row.connections.to_string(),
             row.bytes_in.to_string(),
@@ -238,7 +246,9 @@ mod tests {
             version: "0.1.0".into(),
             form: Form::Logon,
             rights: vec![],
-            control: "172.20.0.1:9756".parse().unwrap(),
+            control: vec!["172.20.0.1:9756".parse().unwrap()],
+            control_trouble: None,
+            shared: String::new(),
             backend: "relay".into(),
             capability: String::new(),
             reach: Reach::Lan,
@@ -263,7 +273,7 @@ mod tests {
             port,
             wanted,
             listen: vec![SocketAddr::from(([192, 168, 1, 20], port))],
-            target: SocketAddr::from(([172, 20, 0, 2], wanted)),
+            target: Some(SocketAddr::from(([172, 20, 0, 2], wanted))),
             state: ForwardState::Active,
             reason: reason.into(),
             reach: Reach::Lan,

@@ -30,8 +30,8 @@ impl Work {
         let Some(look) = &*look else {
             return Vec::new();
         };
-        let policy = &self.parts.config.policy;
-        let addresses = plan::lan_addresses(&self.interfaces, self.parts.control, policy);
+        let control = self.parts.control.network;
+        let addresses = self.addresses();
         let is_used = |address| addresses.contains(address);
         let used = self
             .interfaces
@@ -51,7 +51,7 @@ impl Work {
                     .relays
                     .keys()
                     .any(|key| key.protocol == Protocol::Udp),
-                unreached: (!is_reached).then_some(self.parts.control.port()),
+                unreached: control.filter(|_| !is_reached).map(|control| control.port()),
             },
         )
     }
@@ -69,7 +69,13 @@ impl Work {
             return;
         }
         let note = format!("clients may be kept out: {}", notes.join("; "));
-        for status in states.values_mut().flatten() {
+        // What keeps clients from this program's sockets is no matter of ports that it does not have.
+        let is_served = |distro: &str| {
+            let mut sessions = self.ledger.sessions();
+            sessions.all(|session| session.distro != distro || !session.mode.shares_ports())
+        };
+        let served = states.iter_mut().filter(|(distro, _)| is_served(distro));
+        for status in served.flat_map(|(_, statuses)| statuses) {
             let is_open = status.listen.iter().any(|address| !address.ip().is_loopback());
             if status.state == ForwardState::Active && is_open {
                 if !status.reason.is_empty() {
@@ -102,8 +108,8 @@ impl Work {
     /// The networks, for `status`.
     pub(super) fn network_reports(&self) -> Vec<NetworkReport> {
         let policy = &self.parts.config.policy;
-        let left_out = plan::left_out(&self.interfaces, self.parts.control, policy);
-        let addresses = plan::lan_addresses(&self.interfaces, self.parts.control, policy);
+        let left_out = plan::left_out(&self.interfaces, &self.parts.control, policy);
+        let addresses = self.addresses();
         let report = |interface: &Interface| {
             let left_out = left_out.iter().find(|left_out| left_out.index == interface.index);
             let is_used = interface

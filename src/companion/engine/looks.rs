@@ -1,9 +1,15 @@
 //! What the loop looks at by itself: the network interfaces and their networks, the trusted keys, companion.toml.
 
+use std::time::Duration;
+
 use wslnet_console::output;
 
 use super::work::{Work, terms};
+use crate::control_address::ControlPorts;
 use crate::host;
+
+/// How often the control port is tried where it could not listen.
+const TRY_CONTROL: Duration = Duration::from_secs(1);
 
 impl Work {
     /// Reads the interfaces again; says whether they changed.
@@ -39,6 +45,27 @@ impl Work {
         );
         self.look_around();
         true
+    }
+
+    /// Whether the control port is to be opened anew: it belongs elsewhere, or can listen where it could not. For the latter nobody's
+    /// session is ended, so that a program which takes and leaves that port does no harm.
+    pub(super) fn control_belongs_elsewhere(&mut self) -> bool {
+        let parts = &self.parts;
+        let given_up = parts.given_up.as_ref().map(|(given_up, _)| *given_up);
+        let addresses = given_up.unwrap_or_default();
+        if parts
+            .place
+            .is_elsewhere(&parts.control, &addresses, &parts.config, &self.interfaces)
+        {
+            return true;
+        }
+        let now = host::awake();
+        let is_due = now.saturating_since(self.tried_control) >= TRY_CONTROL;
+        if !is_due || given_up.is_none() || self.ledger.sessions().next().is_some() {
+            return false;
+        }
+        self.tried_control = now;
+        can_be_had(&addresses)
     }
 
     /// Reads the trusted keys again; says whether a distro lost its trust.
@@ -79,6 +106,13 @@ impl Work {
             }
         }
     }
+}
+
+/// Whether a port that could not be had can be had now.
+fn can_be_had(ports: &ControlPorts) -> bool {
+    ports
+        .addresses()
+        .any(|address| host::bind_control(address).is_ok())
 }
 
 /// Keeps an error for `status` and logs it once.

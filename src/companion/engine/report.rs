@@ -21,10 +21,16 @@ pub struct StatusReport {
     /// What takes rights, and whether this process has them.
     #[serde(default)]
     pub rights: Vec<Capability>,
-    /// Where the control port listens.
-    pub control: SocketAddr,
+    /// Where the control port listens: in the VM's network, on the loopback address, or both.
+    pub control: Vec<SocketAddr>,
+    /// Why it does not listen where it should too.
+    #[serde(default)]
+    pub control_trouble: Option<String>,
     /// How forwards are applied.
     pub backend: String,
+    /// What became of ports that WSL shares with Windows; empty while there are none.
+    #[serde(default)]
+    pub shared: String,
     /// Whether the backend could do its work now; empty where nothing can stand in its way.
     #[serde(default)]
     pub capability: String,
@@ -87,6 +93,8 @@ pub struct DistroReport {
     pub session: SessionId,
     /// The address from which its session comes.
     pub peer: IpAddr,
+    /// The networking mode that it says WSL is in.
+    pub mode: String,
     /// Whether its connection is open now.
     pub connected: bool,
     /// Its wslnetd's version.
@@ -108,8 +116,8 @@ pub struct ForwardReport {
     pub wanted: u16,
     /// Where Windows listens for it now.
     pub listen: Vec<SocketAddr>,
-    /// What is dialled for it.
-    pub target: SocketAddr,
+    /// What is dialled for it; nothing where the VM shares Windows' ports.
+    pub target: Option<SocketAddr>,
     /// What became of it.
     pub state: ForwardState,
     /// Why, and what to do; empty when there is nothing to say.

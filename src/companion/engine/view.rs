@@ -1,12 +1,12 @@
 //! What `status` and `list` show, made from what the loop knows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::{ForwardState, Protocol};
 use wslnet_relay::Counters;
 
 use super::report::{DistroReport, ForwardReport, StatusReport};
-use super::work::Work;
+use super::work::{Parts, Work};
 use crate::ledger::Key;
 use crate::plan;
 
@@ -25,11 +25,13 @@ impl Work {
             version: crate::VERSION.to_owned(),
             form: self.parts.form,
             rights: self.parts.rights.clone(),
-            control: self.parts.control,
+            control: self.parts.control.addresses().collect(),
+            control_trouble: self.parts.given_up.as_ref().map(|(_, reason)| reason.clone()),
             backend: self.executor.backend().to_string(),
             capability: self.executor.capability(),
             reach: self.parts.config.policy.reach,
-            addresses: plan::lan_addresses(&self.interfaces, self.parts.control, &self.parts.config.policy),
+            shared: self.executor.firewall(),
+            addresses: self.addresses(),
             networks: self.network_reports(),
             firewall: self.finding_reports(),
             trusted: self.parts.trust.count(),
@@ -40,6 +42,7 @@ impl Work {
                     distro: session.distro.to_owned(),
                     session: session.id,
                     peer: session.peer,
+                    mode: session.mode.to_string(),
                     connected: session.connected,
                     daemon: session.daemon.to_owned(),
                     generation: session.generation,
@@ -54,6 +57,16 @@ impl Work {
         }
     }
 
+    /// Where forwards of reach `lan` are to be had.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let Parts { control, config, .. } = &self.parts;
+        if self.ledger.sessions().any(|session| session.mode.shares_ports()) {
+            plan::shared_addresses(&self.interfaces, &config.policy)
+        } else {
+            plan::lan_addresses(&self.interfaces, control, &config.policy)
+        }
+    }
+
     pub(super) fn list(&self) -> Vec<ForwardReport> {
         let claims = self.ledger.claims();
         let mut rows = Vec::new();
@@ -63,9 +76,10 @@ impl Work {
             };
             let outcomes = self.desired.outcomes.get(*distro).into_iter().flatten();
             let forwards = claims.granted.iter().chain(claims.over_limit);
+            let is_dialled = !claims.mode.shares_ports();
             for ((forward, status), (_, outcome)) in forwards.zip(&told.forwards).zip(outcomes) {
                 let wanted = Key::of(forward);
-                let key = outcome.relayed_at().unwrap_or(wanted);
+                let key = outcome.port().unwrap_or(wanted);
                 let applied = self.executor.actual().relays.get(&key);
                 let ours =
                     applied.is_some_and(|applied| applied.distro == *distro && applied.id == forward.id);
@@ -76,7 +90,7 @@ impl Work {
                     port: key.port,
                     wanted: wanted.port,
                     listen: status.listen.clone(),
-                    target: SocketAddr::new(claims.peer, forward.port),
+                    target: is_dialled.then(|| SocketAddr::new(claims.peer, forward.port)),
                     state: status.state,
                     reason: with_counters(&status.reason, forward.protocol, &counters),
                     reach: forward.reach,

@@ -2,7 +2,6 @@
 //! that means on this machine, the relays do it, and the states are compared with those that were told before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +13,14 @@ use wslnet_protocol::{ForwardStatus, Problem, limits};
 
 use super::{Command, Engine, exposure};
 use crate::api::Connections;
-use crate::apply::{ConnectionGate, Executor};
+use crate::apply::{Admitted, ConnectionGate, Executor};
 use crate::capability::Capability;
 use crate::config::{Config, WatchedConfig};
-use crate::control_address::ControlAddress;
+use crate::control_address::{ControlAddress, ControlPorts};
 use crate::event_log;
 use crate::firewall::{self, FirewallWatch};
 use crate::form::Form;
-use crate::host::{self, Interface, NetworkWatch, SleepWatch};
+use crate::host::{self, Awake, Interface, NetworkWatch, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
@@ -46,7 +45,9 @@ pub struct Parts {
     /// The file that is looked at again while the program runs.
     pub config_file: WatchedConfig,
     /// Where the control port listens.
-    pub control: SocketAddr,
+    pub control: ControlPorts,
+    /// Where it should listen too and could not, and why in a sentence for people.
+    pub given_up: Option<(ControlPorts, String)>,
     /// Where it belongs.
     pub place: ControlAddress,
     /// The trusted keys.
@@ -86,6 +87,8 @@ pub struct Work {
     pub(super) networks: NetworkWatch,
     pub(super) firewall: FirewallWatch,
     pub(super) sleep: SleepWatch,
+    /// When the control port was last tried where it could not listen.
+    pub(super) tried_control: Awake,
     pub(super) places: Places,
     pub(super) desired: Desired,
     pub(super) told: BTreeMap<String, Told>,
@@ -109,7 +112,7 @@ impl Work {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(parts: Parts) -> (Self, Engine) {
         let (sender, commands) = mpsc::channel(QUEUE);
-        let gate = Arc::new(ConnectionGate::new(parts.control));
+        let gate = Arc::new(ConnectionGate::new(parts.control.network));
         let work = Self {
             ledger: Ledger::new(terms(&parts.config)),
             executor: Executor::new(parts.config.backend, gate.clone(), &parts.state_dir),
@@ -119,6 +122,7 @@ impl Work {
             networks: host::watch_networks(&parts.state_dir),
             firewall: firewall::watch_firewall(&parts.state_dir),
             sleep: SleepWatch::new(),
+            tried_control: host::awake(),
             places: Places::default(),
             desired: Desired::default(),
             told: BTreeMap::new(),
@@ -163,13 +167,7 @@ impl Work {
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
-            let Parts {
-                place,
-                control,
-                config,
-                ..
-            } = &self.parts;
-            if place.is_elsewhere(*control, config, &self.interfaces) {
+            if self.control_belongs_elsewhere() {
                 break Ended::Moved;
             }
         };
@@ -302,6 +300,12 @@ impl Work {
             let vms = self.ledger.sessions().map(vm).collect();
             self.executor.set_networks(self.parts.config.policy.networks);
             self.executor.apply(actions, vms).await;
+            let policy = &self.parts.config.policy;
+            let admitted = Admitted {
+                clients: policy.clients,
+                networks: policy.networks,
+            };
+            self.executor.keep_open(&desired.openings, admitted).await;
             (self.places, self.desired) = (places, desired);
         }
         self.tell();
@@ -323,7 +327,8 @@ impl Work {
             stays
         });
         let states = |distro: String| {
-            let states = plan::statuses(&self.desired, self.executor.actual(), &distro);
+            let (actual, opinions) = (self.executor.actual(), self.executor.opinions());
+            let states = plan::statuses(&self.desired, actual, opinions, &distro);
             (distro, states)
         };
         let mut states: States = distros.into_iter().map(states).collect();

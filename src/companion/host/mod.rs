@@ -89,6 +89,11 @@ pub fn owner_of(protocol: Protocol, address: SocketAddr, except: Option<u32>) ->
     holder_of(&holders, address).cloned()
 }
 
+/// Whether a port is held for WSL's virtual machine and not by a program of Windows: in the modes in which the two share ports.
+pub fn is_of_wsl(holder: &PortHolder) -> bool {
+    platform::is_of_wsl(holder)
+}
+
 /// All TCP sockets in LISTEN, on Windows with their processes' ids: a snapshot, to look at many ports at once.
 ///
 /// # Errors

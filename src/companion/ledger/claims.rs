@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use wslnet_protocol::{Forward, ForwardId, Protocol};
+use wslnet_protocol::{Forward, ForwardId, Mode, Protocol};
 
 /// A port of Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,8 @@ impl<'a> Claim<'a> {
 pub struct DistroClaims<'a> {
     /// The address from which its newest session comes: the only one that may be dialled for it.
     pub peer: IpAddr,
+    /// The networking mode that this session says the VM is in. Where that one shares ports nothing is dialled for it.
+    pub mode: Mode,
     /// Whether that session has sent a set. Before it has, what is here is what a former session of the same VM wanted, or
     /// nothing, and does not mean that the distro gave anything up.
     pub heard: bool,

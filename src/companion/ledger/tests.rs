@@ -343,6 +343,54 @@ fn ledger() -> Ledger {
     Ledger::new(TERMS)
 }
 
+#[test]
+fn a_session_comes_from_where_its_mode_says_or_not_at_all() {
+    let (nat, shared) = ([Mode::Nat], [Mode::Mirrored, Mode::VirtioProxy]);
+    let local = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
+    let remote = [
+        "172.20.0.2",
+        "192.168.1.20",
+        "fd00::2",
+        "0.0.0.0",
+        "169.254.169.254",
+    ];
+    let open = |mode: Mode, peer: &str| {
+        let mut ledger = ledger();
+        let request = OpenSession {
+            mode,
+            ..request("boot", 1)
+        };
+        let opened = ledger.open(
+            "a",
+            peer.parse().unwrap(),
+            &request,
+            SessionId(1),
+            ConnectionId(10),
+            at(0),
+        );
+        assert_eq!(ledger.sessions().count(), usize::from(opened.is_ok()));
+        opened.map_err(|problem| problem.error)
+    };
+
+    for mode in nat {
+        // Or else Windows' own loopback services would be dialled.
+        local
+            .iter()
+            .for_each(|peer| assert_eq!(open(mode, peer), Err(ErrorCode::WrongMode), "{mode} {peer}"));
+        remote
+            .iter()
+            .for_each(|peer| assert_eq!(open(mode, peer), Ok(None), "{mode} {peer}"));
+    }
+    for mode in shared {
+        remote
+            .iter()
+            .for_each(|peer| assert_eq!(open(mode, peer), Err(ErrorCode::WrongMode), "{mode} {peer}"));
+        local
+            .iter()
+            .for_each(|peer| assert_eq!(open(mode, peer), Ok(None), "{mode} {peer}"));
+    }
+}
+
 fn at(seconds: u64) -> Awake {
     Awake::after_start(Duration::from_secs(seconds))
 }
@@ -360,6 +408,7 @@ fn request(boot: &str, pid_namespace: u64) -> OpenSession {
         protocol: VERSION,
         boot_id: boot.into(),
         pid_namespace,
+        mode: Mode::Nat,
         daemon: "0.1.0".into(),
     }
 }

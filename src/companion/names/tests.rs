@@ -242,6 +242,7 @@ impl World {
             }
             let wanted = DistroClaims {
                 peer: [172, 20, 0, 2].into(),
+                mode: wslnet_protocol::Mode::Nat,
                 heard: true,
                 granted: forwards,
                 over_limit: &[],

@@ -3,20 +3,27 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use wslnet_protocol::{ForwardId, Reach};
+use wslnet_protocol::{Bind, ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
-use super::networks::{lan_addresses, left_out};
+use super::networks::{lan_addresses, left_out, shared_addresses};
 use super::places::seeks;
-use super::{Desired, Outcome, Places, Relay, Surroundings, Verdict};
+use super::{Desired, Opening, Outcome, Places, Relay, Surroundings, Verdict};
 use crate::ledger::{Claim, Claims, Key};
 
 /// Decides what should be. Depends on nothing but its arguments; `places` are those that [`super::assign`] found for the
 /// same claims and surroundings.
 pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings<'_>) -> Desired {
-    let addresses = lan_addresses(surroundings.interfaces, surroundings.control, surroundings.policy);
+    let Surroundings {
+        interfaces,
+        control,
+        policy,
+        ..
+    } = *surroundings;
+    let addresses = lan_addresses(interfaces, &control, policy);
+    let shared = shared_addresses(interfaces, policy);
     let targets = targets(claims, surroundings);
-    let mut relays = BTreeMap::new();
+    let (mut relays, mut openings) = (BTreeMap::new(), BTreeMap::new());
     let mut outcomes: BTreeMap<(&str, ForwardId), Outcome> = BTreeMap::new();
     for (key, claimants) in placed(claims, places, &targets, surroundings) {
         let mut owner = None;
@@ -61,6 +68,20 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
                     );
                     Outcome::Relayed(key)
                 }
+                (Ok(Means::Open(mode)), None) => {
+                    owner = Some(distro);
+                    openings.insert(
+                        key,
+                        Opening {
+                            distro: distro.to_owned(),
+                            id: forward.id,
+                            mode,
+                            listen: shared.iter().map(|ip| SocketAddr::new(*ip, key.port)).collect(),
+                            is_on_loopback: forward.bind == Bind::Wildcard,
+                        },
+                    );
+                    Outcome::Opened(key)
+                }
             };
             outcomes.insert((distro, forward.id), outcome);
         }
@@ -80,8 +101,9 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
     let outcomes = in_order.collect();
     Desired {
         relays,
+        openings,
         outcomes,
-        left_out: left_out(surroundings.interfaces, surroundings.control, surroundings.policy),
+        left_out: left_out(interfaces, &control, policy),
     }
 }
 

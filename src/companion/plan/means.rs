@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use wslnet_protocol::{Bind, Forward, ForwardState, Protocol, Reach};
+use wslnet_protocol::{Bind, Forward, ForwardState, Mode, Protocol, Reach};
 
-use super::{Surroundings, Verdict};
+use super::{Surroundings, Verdict, shared};
 use crate::config::{Backend, Refusal};
 use crate::host::interface_of;
 use crate::ledger::{Claims, DistroClaims, Key};
@@ -14,13 +14,23 @@ use crate::target;
 /// The daemon's configuration file, as reasons name it.
 const DAEMON_CONFIG: &str = "/etc/wslnetd/config.toml";
 
-/// For each distro the address that may be dialled for it, or why there is none.
-pub(super) type Targets<'a> = BTreeMap<&'a str, Result<IpAddr, Verdict>>;
+/// For each distro how Windows gets to it.
+pub(super) type Targets<'a> = BTreeMap<&'a str, Target>;
+
+/// How Windows gets to the listeners of a distro.
+pub(super) enum Target {
+    /// By dialling this address, or why there is none that may be dialled.
+    Dialled(Result<IpAddr, Verdict>),
+    /// Not at all: Windows has their ports itself, in this networking mode.
+    Shared(Mode),
+}
 
 /// How a forward that nothing speaks against is applied.
 pub(super) enum Means {
     /// A relay.
     Relay(Way),
+    /// An opening in the firewall, in this networking mode.
+    Open(Mode),
     /// Windows gets there by itself, in this way.
     Nothing(String),
 }
@@ -47,8 +57,14 @@ pub(super) struct Refused {
 
 /// The addresses that may be dialled.
 pub(super) fn targets<'a>(claims: &Claims<'a>, surroundings: &Surroundings<'_>) -> Targets<'a> {
-    let target =
-        |(distro, claims): (&&'a str, &DistroClaims<'_>)| (*distro, target_of(claims.peer, surroundings));
+    let target = |(distro, claims): (&&'a str, &DistroClaims<'_>)| {
+        let target = if claims.mode.shares_ports() {
+            Target::Shared(claims.mode)
+        } else {
+            Target::Dialled(target_of(claims.peer, surroundings))
+        };
+        (*distro, target)
+    };
     claims.distros.iter().map(target).collect()
 }
 
@@ -56,6 +72,13 @@ fn target_of(peer: IpAddr, surroundings: &Surroundings<'_>) -> Result<IpAddr, Ve
     let Surroundings {
         interfaces, control, ..
     } = surroundings;
+    // A session in NAT mode that came in while there was one has brought claims that outlive it.
+    let Some(control) = control.network else {
+        return Err(Verdict {
+            state: ForwardState::Pending,
+            reason: "the companion listens in no network of the VM now: it does as soon as the WSL adapter is there".to_owned(),
+        });
+    };
     if interface_of(interfaces, control.ip()).is_none() {
         let reason = format!(
             "{}, the companion's own address, is not on this machine now: it comes back with the VM; if it does not, \
@@ -67,7 +90,7 @@ fn target_of(peer: IpAddr, surroundings: &Surroundings<'_>) -> Result<IpAddr, Ve
             reason,
         });
     }
-    match target::permitted(peer, interfaces, *control) {
+    match target::permitted(peer, interfaces, control) {
         Ok(()) => Ok(peer.to_canonical()),
         Err(why) => Err(Verdict::denied(format!(
             "{why}; the companion dials only neighbours in the VM's own network: check `listen` in companion.toml"
@@ -78,7 +101,7 @@ fn target_of(peer: IpAddr, surroundings: &Surroundings<'_>) -> Result<IpAddr, Ve
 /// Why no forward may have this port, whoever asks.
 pub(super) fn refused(key: Key, surroundings: &Surroundings<'_>) -> Option<Refused> {
     let Key { protocol, port } = key;
-    let (what, advice) = if protocol == Protocol::Tcp && port == surroundings.control.port() {
+    let (what, advice) = if protocol == Protocol::Tcp && surroundings.control.have(port) {
         let what = format!("port {port} is the companion's own control port");
         (what, another_port())
     } else {
@@ -97,12 +120,16 @@ pub(super) fn refused(key: Key, surroundings: &Surroundings<'_>) -> Option<Refus
 pub(super) fn means(
     key: Key,
     forward: &Forward,
-    target: &Result<IpAddr, Verdict>,
+    target: &Target,
     surroundings: &Surroundings<'_>,
 ) -> Result<Means, Verdict> {
     if let Some(Refused { what, advice }) = refused(key, surroundings) {
         return Err(Verdict::denied(format!("{what}: {advice}")));
     }
+    let target = match target {
+        Target::Shared(mode) => return shared::means(key, forward, *mode, surroundings),
+        Target::Dialled(target) => target,
+    };
     match forward.reach.min(surroundings.policy.reach) {
         Reach::Host => on_windows_alone(key, forward, target, surroundings),
         Reach::Lan if !surroundings.backend.carries(key.protocol) => Err(Verdict::denied(format!(
@@ -216,7 +243,7 @@ fn another_port() -> String {
 }
 
 impl Verdict {
-    fn denied(reason: String) -> Self {
+    pub(super) fn denied(reason: String) -> Self {
         Self {
             state: ForwardState::Denied,
             reason,

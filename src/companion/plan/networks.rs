@@ -1,9 +1,10 @@
 //! Which interfaces forwards listen on, and which are left out for the kind of network that they are in. Pure.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::config::Policy;
+use crate::control_address::ControlPorts;
 use crate::host::{Category, Interface, interface_of, is_wsl_adapter};
 use crate::target;
 
@@ -48,18 +49,28 @@ impl LeftOut {
 
 /// The addresses on which forwards of reach `lan` listen, in order: those of the networks that Windows is in and whose category
 /// `networks` allows, but not the one that it shares with the VM, not what `exclude-interfaces` names, and never a wildcard or
-/// loopback. None at all while the control address is gone, because then the VM's network cannot be told from the others.
-pub fn lan_addresses(interfaces: &[Interface], control: SocketAddr, policy: &Policy) -> Vec<IpAddr> {
-    let addresses: BTreeSet<IpAddr> = fit(interfaces, control, policy)
-        .filter(|interface| policy.admits(interface.category))
-        .flat_map(addresses)
-        .collect();
+/// loopback. None at all while the control port is not in the VM's network, because then that cannot be told from the others.
+pub fn lan_addresses(interfaces: &[Interface], control: &ControlPorts, policy: &Policy) -> Vec<IpAddr> {
+    match vm_network(interfaces, control) {
+        Some(own) => addresses_of(fit(interfaces, Some(own), policy), policy),
+        None => Vec::new(),
+    }
+}
+
+/// The same for distros whose VM shares Windows' ports, and so its addresses: there is no network of the VM to be told apart.
+pub fn shared_addresses(interfaces: &[Interface], policy: &Policy) -> Vec<IpAddr> {
+    addresses_of(fit(interfaces, None, policy), policy)
+}
+
+fn addresses_of<'a>(fit: impl Iterator<Item = &'a Interface>, policy: &Policy) -> Vec<IpAddr> {
+    let admitted = fit.filter(|interface| policy.admits(interface.category));
+    let addresses: BTreeSet<IpAddr> = admitted.flat_map(addresses).collect();
     addresses.into_iter().collect()
 }
 
 /// The interfaces that are left out for their networks alone.
-pub fn left_out(interfaces: &[Interface], control: SocketAddr, policy: &Policy) -> Vec<LeftOut> {
-    fit(interfaces, control, policy)
+pub fn left_out(interfaces: &[Interface], control: &ControlPorts, policy: &Policy) -> Vec<LeftOut> {
+    fit(interfaces, vm_network(interfaces, control), policy)
         .filter(|interface| !policy.admits(interface.category) && addresses(interface).next().is_some())
         .map(|interface| LeftOut {
             name: interface.name.clone(),
@@ -69,18 +80,22 @@ pub fn left_out(interfaces: &[Interface], control: SocketAddr, policy: &Policy) 
         .collect()
 }
 
-/// The interfaces that are fit, whatever their networks are.
+/// Our own address in the network of the VM, if there is one on this machine now.
+fn vm_network(interfaces: &[Interface], control: &ControlPorts) -> Option<IpAddr> {
+    let own = control.network?.ip().to_canonical();
+    interface_of(interfaces, own).map(|_| own)
+}
+
+/// The interfaces that are fit, whatever their networks are. Not the one with our own address in the network of the VM.
 fn fit<'a>(
     interfaces: &'a [Interface],
-    control: SocketAddr,
+    own: Option<IpAddr>,
     policy: &'a Policy,
 ) -> impl Iterator<Item = &'a Interface> {
-    let control = control.ip().to_canonical();
-    let is_known = interface_of(interfaces, control).is_some();
     interfaces.iter().filter(move |interface| {
-        let reaches_vm =
-            interface.addresses.iter().any(|a| a.address == control) || is_wsl_adapter(interface);
-        is_known && interface.up && !interface.loopback && !reaches_vm && !policy.excludes(&interface.name)
+        let has_own = own.is_some_and(|own| interface.addresses.iter().any(|a| a.address == own));
+        let reaches_vm = has_own || is_wsl_adapter(interface);
+        interface.up && !interface.loopback && !reaches_vm && !policy.excludes(&interface.name)
     })
 }
 

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 
 use wslnet_protocol::{Forward, Reach};
 
-use super::means::{Targets, means, refused, targets};
+use super::means::{Target, Targets, means, refused, targets};
 use super::networks::lan_addresses;
 use super::{Actual, Applied, Surroundings};
 use crate::ledger::{Claim, Claims, DistroClaims, Key};
@@ -184,7 +184,7 @@ pub(super) fn seeks(claim: &Claim<'_>, targets: &Targets<'_>, surroundings: &Sur
     } = *claim.forward;
     auto && reach.min(surroundings.policy.reach) == Reach::Lan
         && surroundings.backend.carries(protocol)
-        && targets.get(claim.distro).is_some_and(Result::is_ok)
+        && matches!(targets.get(claim.distro), Some(Target::Dialled(Ok(_))))
 }
 
 /// Where a search begins.
@@ -228,7 +228,7 @@ impl<'a> Search<'a> {
         Self {
             claims,
             surroundings,
-            addresses: lan_addresses(interfaces, control, policy).into_iter().collect(),
+            addresses: lan_addresses(interfaces, &control, policy).into_iter().collect(),
             fixed: claims.ports.iter().filter_map(first).collect(),
             taken: BTreeMap::new(),
         }

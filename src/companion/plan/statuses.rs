@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 
 use wslnet_protocol::{ForwardId, ForwardState, ForwardStatus, Reach};
 
-use super::{Actual, Applied, Desired, Failure, LeftOut, Outcome, Place, Relay, Stage, Stuck};
+use super::{
+    Actual, Applied, Desired, Failure, LeftOut, Opinions, Outcome, Place, Relay, Stage, Stuck, shared,
+};
 
 /// The state of each forward of the distro, in the order of its set.
-pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<ForwardStatus> {
+pub fn statuses(desired: &Desired, actual: &Actual, opinions: &Opinions, distro: &str) -> Vec<ForwardStatus> {
     let outcomes = desired.outcomes.get(distro).map_or(&[][..], Vec::as_slice);
     let status = |(id, outcome): &(ForwardId, Outcome)| match outcome {
         Outcome::Settled(verdict) => ForwardStatus {
@@ -17,6 +19,11 @@ pub fn statuses(desired: &Desired, actual: &Actual, distro: &str) -> Vec<Forward
             reason: verdict.reason.clone(),
             listen: vec![],
         },
+        Outcome::Opened(key) => desired.openings.get(key).map_or_else(
+            // Both are made in one step.
+            || relayed(*id, None, None, &desired.left_out),
+            |opening| shared::status(opening, *key, opinions, &desired.left_out),
+        ),
         Outcome::Relayed(key) => {
             let relay = desired.relays.get(key);
             let applied = actual
@@ -102,7 +109,7 @@ fn relayed(
 }
 
 /// Why there is no address for it.
-fn nowhere(left_out: &[LeftOut]) -> String {
+pub(super) fn nowhere(left_out: &[LeftOut]) -> String {
     if left_out.is_empty() {
         return "no network interface of Windows is fit for it: connect Windows to a network, or shorten `exclude-interfaces` \
                 in companion.toml"

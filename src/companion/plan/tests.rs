@@ -7,6 +7,7 @@ mod elsewhere;
 mod gap;
 mod model;
 mod networks;
+mod shared;
 
 use std::net::IpAddr;
 
@@ -108,7 +109,11 @@ fn unfit_interfaces_and_addresses_are_left_out() {
     ]);
     bench.config("exclude-interfaces = [\"NAMED\"]");
 
-    let addresses = lan_addresses(&bench.interfaces, bench.control, &bench.policy);
+    let addresses = lan_addresses(
+        &bench.interfaces,
+        &ControlPorts::only(bench.control),
+        &bench.policy,
+    );
 
     assert_eq!(
         addresses,
@@ -317,7 +322,14 @@ fn while_the_control_address_is_gone_nothing_is_open() {
         }]
     );
     bench.expect("a", 1, ForwardState::Pending, "172.20.0.1");
-    assert!(lan_addresses(&bench.interfaces, bench.control, &bench.policy).is_empty());
+    assert!(
+        lan_addresses(
+            &bench.interfaces,
+            &ControlPorts::only(bench.control),
+            &bench.policy
+        )
+        .is_empty()
+    );
 }
 
 #[test]
@@ -377,7 +389,10 @@ fn a_distro_that_is_gone_is_cut() {
             connections: Connections::Cut
         }]
     );
-    assert_eq!(statuses(&bench.desired(), &bench.actual, "a"), []);
+    assert_eq!(
+        statuses(&bench.desired(), &bench.actual, &Opinions::new(), "a"),
+        []
+    );
 }
 
 #[test]
@@ -604,7 +619,7 @@ fn statuses_follow_the_order_of_the_set() {
         &[],
     );
 
-    let ids: Vec<u64> = statuses(&bench.desired(), &bench.actual, "a")
+    let ids: Vec<u64> = statuses(&bench.desired(), &bench.actual, &Opinions::new(), "a")
         .iter()
         .map(|s| s.id.0)
         .collect();

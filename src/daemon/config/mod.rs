@@ -73,8 +73,8 @@ pub enum ModeOutsideWsl {
 /// Where the companion listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompanionAddress {
-    /// At the default gateway, which in NAT mode is Windows.
-    DefaultGateway {
+    /// Where the networking mode has Windows: at the default gateway in NAT mode, at 127.0.0.1 where ports are shared.
+    Default {
         /// The port there.
         port: u16,
     },
@@ -101,7 +101,7 @@ impl Default for Config {
             reach: Reach::Lan,
             source: SourceChoice::Auto,
             mode_outside_wsl: ModeOutsideWsl::Unset,
-            companion: CompanionAddress::DefaultGateway {
+            companion: CompanionAddress::Default {
                 port: wslnet_protocol::DEFAULT_PORT,
             },
             distro: None,

@@ -36,7 +36,7 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(Config::default().reach, Reach::Lan);
     assert_eq!(
         Config::default().companion,
-        CompanionAddress::DefaultGateway { port: 9756 }
+        CompanionAddress::Default { port: 9756 }
     );
 }
 

@@ -85,7 +85,7 @@ impl Scene {
         let network = self.network.as_ref().map_err(Clone::clone)?;
         let unknown = NetworkMode::Unknown("unknown".to_owned());
         let mode = self.mode.as_ref().map_or(&unknown, |detected| &detected.mode);
-        let route = run::route(config, None, mode, network);
+        let route = run::route(config, None, mode, network, None);
         route.companion.ok_or(route.missing)
     }
 }

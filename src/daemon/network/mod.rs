@@ -6,7 +6,7 @@ mod mode;
 mod query;
 mod watcher;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use self::mode::{
@@ -32,6 +32,8 @@ pub struct NetworkView {
     pub default_gateway_v4: Option<(Ipv4Addr, u32)>,
     /// The same for IPv6.
     pub default_gateway_v6: Option<(Ipv6Addr, u32)>,
+    /// The indexes of all interfaces with a default route of the main table, of either family.
+    pub default_interfaces: BTreeSet<u32>,
 }
 
 impl NetworkView {
@@ -115,7 +117,7 @@ mod tests {
         NetworkView {
             interfaces: BTreeMap::from([(2, eth0)]),
             default_gateway_v4: gateway.map(|text| (text.parse().unwrap(), 2)),
-            default_gateway_v6: None,
+            ..NetworkView::default()
         }
     }
 }

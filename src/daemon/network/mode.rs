@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use wslnet_protocol::Mode;
+
 use crate::wsl::{self, AskError, Question};
 
 /// How WSL connects the VM to the network (`networkingMode` in `.wslconfig`).
@@ -29,6 +31,25 @@ pub enum NetworkMode {
     Wsl1,
     /// A mode this version has not heard of.
     Unknown(String),
+}
+
+impl NetworkMode {
+    /// The mode as a session with Windows names it; none in those in which there is nothing to ask Windows for.
+    #[must_use]
+    pub fn of_session(&self) -> Option<Mode> {
+        match self {
+            Self::Nat => Some(Mode::Nat),
+            Self::Mirrored => Some(Mode::Mirrored),
+            Self::VirtioProxy => Some(Mode::VirtioProxy),
+            Self::Bridged | Self::None | Self::Wsl1 | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Whether Windows has the VM's ports as its own, so that nothing is relayed.
+    #[must_use]
+    pub fn shares_ports(&self) -> bool {
+        self.of_session().is_some_and(Mode::shares_ports)
+    }
 }
 
 impl fmt::Display for NetworkMode {

@@ -44,6 +44,7 @@ pub(super) async fn view(handle: &Handle) -> Result<NetworkView, rtnetlink::Erro
         RouteAddress::Inet6(gateway) => Some(*gateway),
         _ => None,
     });
+    view.default_interfaces = v4.iter().chain(&v6).flat_map(interfaces).collect();
     Ok(view)
 }
 
@@ -103,6 +104,16 @@ fn best_gateway<A>(routes: &[RouteMessage], pick: impl Fn(&RouteAddress) -> Opti
         .filter_map(|route| gateway(route, &pick).map(|gateway| (metric(route), gateway)))
         .min_by_key(|(metric, _)| *metric);
     best.map(|(_, gateway)| gateway)
+}
+
+/// The interfaces by which a route leads, with or without a gateway.
+fn interfaces(route: &RouteMessage) -> Vec<u32> {
+    let of = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(index) => vec![*index],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => vec![],
+    };
+    route.attributes.iter().flat_map(of).collect()
 }
 
 fn metric(route: &RouteMessage) -> u32 {

@@ -79,7 +79,8 @@ impl World {
         let network = NetworkView {
             interfaces: BTreeMap::from([(2, eth0)]),
             default_gateway_v4: Some((Ipv4Addr::new(172, 28, 0, 1), 2)),
-            default_gateway_v6: None,
+            default_interfaces: [2].into(),
+            ..NetworkView::default()
         };
         let observation = Observation {
             listeners: self.listeners.clone(),

@@ -394,8 +394,8 @@ fn while_it_is_not_known_what_a_program_says_its_port_waits_and_nothing_is_cut()
 #[test]
 fn in_other_networking_modes_nothing_is_asked_for() {
     for mode in [
-        NetworkMode::Mirrored,
-        NetworkMode::VirtioProxy,
+        NetworkMode::Bridged,
+        NetworkMode::None,
         NetworkMode::Unknown("new".to_owned()),
     ] {
         let mut world = World::with(vec![ours(1, 8000)]);

@@ -14,11 +14,14 @@ pub struct Surroundings {
     /// How WSL connects the VM to the network.
     pub mode: NetworkMode,
     /// Where the companion dials the VM: the address from which the session comes. While there is no session, the
-    /// addresses by which the network of the default gateway may know the VM.
+    /// addresses by which the network of the default gateway may know the VM. Where Windows shares the VM's ports, and where the VM is on
+    /// the local network itself, those of all interfaces that have a default route.
     pub vm_addresses: BTreeSet<IpAddr>,
     /// The interface by which Windows comes in: index and name. The one of the default route, unless the session comes
     /// from an address of another.
     pub default_interface: Option<(u32, String)>,
+    /// The interfaces with a default route: where Windows shares the VM's ports they are its own.
+    pub default_interfaces: BTreeSet<u32>,
     /// The names of all interfaces, by index.
     pub interfaces: BTreeMap<u32, String>,
     /// Which interface has which address, those of the default route included.
@@ -38,7 +41,17 @@ impl Surroundings {
             view.default_gateway_v4.map(|(_, index)| index)
         };
         let default = index.and_then(|index| view.interfaces.get(&index).map(|iface| (index, iface)));
-        let vm_addresses = if peer_is_v6 {
+        let of_defaults = || {
+            let interfaces = view
+                .interfaces
+                .iter()
+                .filter(|(index, _)| view.default_interfaces.contains(*index));
+            let addresses = interfaces.flat_map(|(_, iface)| &iface.addresses);
+            addresses.map(|(address, _)| *address).collect()
+        };
+        let vm_addresses = if mode.shares_ports() || mode == NetworkMode::Bridged {
+            of_defaults()
+        } else if peer_is_v6 {
             // A gateway is usually known by its link-local address, which does not tell which of ours it will see.
             let addresses = default.iter().flat_map(|(_, iface)| &iface.addresses);
             addresses
@@ -57,6 +70,7 @@ impl Surroundings {
         Self {
             mode,
             vm_addresses,
+            default_interfaces: view.default_interfaces.clone(),
             default_interface: default.map(|(index, iface)| (index, iface.name.clone())),
             interfaces: view
                 .interfaces
@@ -68,9 +82,19 @@ impl Surroundings {
         }
     }
 
-    /// The same with a session that comes from `peer`: the companion dials that address and no other.
+    /// Whether Windows has the VM's ports as its own, so that nothing is dialled.
+    #[must_use]
+    pub fn shares_ports(&self) -> bool {
+        self.mode.shares_ports()
+    }
+
+    /// The same with a session that comes from `peer`: the companion dials that address and no other. It dials none where it shares
+    /// the VM's ports.
     #[must_use]
     pub fn dialled_at(mut self, peer: IpAddr) -> Self {
+        if self.shares_ports() {
+            return self;
+        }
         let peer = peer.to_canonical();
         self.vm_addresses = BTreeSet::from([peer]);
         self.peer_is_v6 = peer.is_ipv6();
@@ -91,6 +115,9 @@ impl Surroundings {
                 self.default_name()
             ));
         }
+        if self.shares_ports() {
+            return self.shared_bind_of(socket);
+        }
         if self.peer_is_v6 && !socket.takes_v6() {
             return Err("listens on IPv4 only, and the companion is reached by IPv6".to_owned());
         }
@@ -100,28 +127,63 @@ impl Surroundings {
                     .to_owned(),
             );
         }
+        if socket.is_wildcard() {
+            return Ok(Bind::Wildcard);
+        }
+        self.bind_to_address(socket)
+    }
+
+    /// The same where Windows has the VM's ports, over both families. Its 127.0.0.1 is IPv4, so what listens on IPv6 alone is not there.
+    fn shared_bind_of(&self, socket: &Socket) -> Result<Bind, String> {
+        match (socket.is_wildcard(), socket.takes_v4()) {
+            (true, true) => Ok(Bind::Wildcard),
+            (true, false) => Ok(Bind::Address),
+            (false, _) => self.bind_to_address(socket),
+        }
+    }
+
+    fn bind_to_address(&self, socket: &Socket) -> Result<Bind, String> {
         let address = socket.canonical_ip();
-        let bind = if socket.is_wildcard() {
-            Bind::Wildcard
-        } else if self.vm_addresses.contains(&address) {
-            Bind::Address
-        } else {
-            let of = self.addresses.get(&address).map_or_else(
-                || "which no interface has at the moment".to_owned(),
-                |name| format!("the address of {name}"),
-            );
-            return Err(format!(
-                "bound to {address}, {of}, and Windows reaches this VM by {}; bind to 0.0.0.0 to share it",
-                self.dialled()
-            ));
-        };
-        Ok(bind)
+        if self.vm_addresses.contains(&address) {
+            return Ok(Bind::Address);
+        }
+        let of = self.addresses.get(&address).map_or_else(
+            || "which no interface has at the moment".to_owned(),
+            |name| format!("the address of {name}"),
+        );
+        Err(format!(
+            "bound to {address}, {of}, and Windows reaches this VM by {}; bind to 0.0.0.0 to share it",
+            self.dialled()
+        ))
+    }
+
+    /// The families in which what comes from Windows arrives, true for IPv6, each with the addresses at which it may.
+    pub(super) fn arrivals(&self) -> Vec<(bool, Vec<IpAddr>)> {
+        if self.shares_ports() {
+            // At whatever address of Windows: which of these the VM has for itself alone is not known.
+            let of = |is_v6: bool| {
+                let addresses = self.addresses.keys().filter(|address| !address.is_loopback());
+                addresses
+                    .filter(move |address| address.is_ipv6() == is_v6)
+                    .copied()
+            };
+            return [false, true].map(|is_v6| (is_v6, of(is_v6).collect())).to_vec();
+        }
+        let addresses = self.vm_addresses.iter().copied();
+        let dialled = addresses.filter(|address| address.is_ipv6() == self.peer_is_v6);
+        vec![(self.peer_is_v6, dialled.collect())]
     }
 
     /// The device that a socket is bound to, if dials from Windows do not come in by it.
     pub(super) fn foreign_device(&self, socket: &Socket) -> Option<u32> {
         let default = self.default_interface.as_ref().map(|(index, _)| *index);
-        socket.interface.filter(|index| Some(*index) != default)
+        socket.interface.filter(|index| {
+            if self.shares_ports() {
+                !self.default_interfaces.contains(index)
+            } else {
+                Some(*index) != default
+            }
+        })
     }
 
     /// The interface that a socket is bound to, by device or by address; none for a wildcard.

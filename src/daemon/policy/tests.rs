@@ -14,6 +14,8 @@ use crate::labels::{Declared, labels_of};
 use crate::listeners::Socket;
 use crate::network::{Iface, NetworkMode, NetworkView};
 
+mod modes;
+
 const ETH0: u32 = 2;
 const DOCKER0: u32 = 3;
 
@@ -35,6 +37,7 @@ fn view() -> NetworkView {
         .into(),
         default_gateway_v4: Some(("172.20.0.1".parse().unwrap(), ETH0)),
         default_gateway_v6: Some(("fd00::1".parse().unwrap(), ETH0)),
+        default_interfaces: [ETH0].into(),
     }
 }
 
@@ -284,17 +287,6 @@ fn without_a_default_route_a_wildcard_is_still_wanted() {
         ["80 id 1 Wildcard lan"]
     );
     assert!(reason(&socket(1, "172.20.0.2:80"), &lost).contains("there is no default route"));
-}
-
-#[test]
-fn other_modes_share_nothing() {
-    for mode in [NetworkMode::Mirrored, NetworkMode::Unknown("new".to_owned())] {
-        let surroundings = Surroundings::new(&view(), mode.clone(), false);
-        let verdict = decide(&policy(""), &socket(1, "0.0.0.0:80"), &surroundings);
-
-        assert_eq!(verdict.decided_by(), Some(&DecidedBy::Mode));
-        assert!(matches!(verdict, Verdict::Withhold { reason, .. } if reason.contains(&mode.to_string())));
-    }
 }
 
 #[test]

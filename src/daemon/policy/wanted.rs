@@ -75,6 +75,18 @@ pub struct Wanted {
     pub name: Option<String>,
 }
 
+/// How Windows has the ports of the VM.
+#[derive(Debug, Clone, Copy)]
+enum Windows<'a> {
+    /// It dials them.
+    Dials {
+        /// The ports at which WSL itself listens on Windows' 127.0.0.1.
+        forwarded_by_wsl: &'a BTreeSet<u16>,
+    },
+    /// They are its own.
+    SharesPorts,
+}
+
 /// Joins the sockets of each port, in the order of protocol and port. The order of `decided` does not matter; it must
 /// hold every listening socket, also those of other distros, because they can share a port with ours.
 #[must_use]
@@ -84,6 +96,13 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
         by_port.entry(one.socket.port()).or_default().push(*one);
     }
     let forwarded_by_wsl = forwarded_by_wsl(decided);
+    let windows = if surroundings.shares_ports() {
+        Windows::SharesPorts
+    } else {
+        Windows::Dials {
+            forwarded_by_wsl: &forwarded_by_wsl,
+        }
+    };
     by_port
         .into_iter()
         .map(|(port, mut sockets)| {
@@ -107,7 +126,7 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
             }
             Port {
                 port,
-                outcome: outcome(&sockets, &receivers, &forwarded_by_wsl),
+                outcome: outcome(&sockets, &receivers, windows),
                 receivers: receivers.iter().map(|one| one.socket.id()).collect(),
             }
         })
@@ -126,7 +145,7 @@ fn forwarded_by_wsl(decided: &[Decided<'_>]) -> BTreeSet<u16> {
     taken.map(|socket| socket.address.port()).collect()
 }
 
-fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>], forwarded_by_wsl: &BTreeSet<u16>) -> Outcome {
+fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>], windows: Windows<'_>) -> Outcome {
     let withheld = |among: &[Decided<'_>]| {
         among
             .iter()
@@ -156,7 +175,7 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>], forwarded_by_wsl:
         match &mut wanted {
             // The first has the smallest id; the others can only narrow it.
             Some(wanted) => wanted.reach = wanted.reach.min(exposure.reach),
-            None => wanted = Some(Wanted::new(one.socket, exposure, forwarded_by_wsl)),
+            None => wanted = Some(Wanted::new(one.socket, exposure, windows)),
         }
     }
     wanted.map_or_else(
@@ -171,7 +190,7 @@ fn outcome(sockets: &[Decided<'_>], receivers: &[Decided<'_>], forwarded_by_wsl:
 }
 
 impl Wanted {
-    fn new(socket: &Socket, exposure: &Exposure, forwarded_by_wsl: &BTreeSet<u16>) -> Self {
+    fn new(socket: &Socket, exposure: &Exposure, windows: Windows<'_>) -> Self {
         let own = socket.address.port();
         let (bind, bridge_to) = match exposure.way {
             Way::Dial(bind) => (bind, None),
@@ -180,7 +199,14 @@ impl Wanted {
         let (listen_port, auto) = match exposure.listen_port {
             ListenPort::Same => (own, false),
             ListenPort::Fixed(port) => (port, false),
-            ListenPort::Auto => (own, true),
+            // A port that Windows shares is its own, and no other is to be had.
+            ListenPort::Auto => (own, matches!(windows, Windows::Dials { .. })),
+        };
+        let loopback_gap = match windows {
+            Windows::Dials { forwarded_by_wsl } => {
+                socket.protocol == Protocol::Udp || !forwarded_by_wsl.contains(&listen_port)
+            }
+            Windows::SharesPorts => false,
         };
         Self {
             id: socket.id(),
@@ -189,7 +215,7 @@ impl Wanted {
             bridge_to,
             listen_port,
             auto,
-            loopback_gap: socket.protocol == Protocol::Udp || !forwarded_by_wsl.contains(&listen_port),
+            loopback_gap,
             reach: exposure.reach,
             name: exposure.name.clone(),
         }
@@ -197,48 +223,51 @@ impl Wanted {
 }
 
 /// The sockets that a dial to the VM could meet. While there is no session, several of the VM's addresses may turn out to
-/// be the one that is dialled; then what any of them could meet counts.
+/// be the one that is dialled; then what any of them could meet counts. Where Windows shares the VM's ports, so does what comes in at
+/// any of its addresses, in both families.
 fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<Decided<'a>> {
-    let reachable = |one: &&Decided<'a>| {
-        let family = if surroundings.peer_is_v6 {
-            one.socket.takes_v6()
-        } else {
-            one.socket.takes_v4()
-        };
-        family && !one.socket.is_loopback() && surroundings.foreign_device(one.socket).is_none()
-    };
-    let reachable: Vec<Decided<'a>> = sockets.iter().filter(reachable).copied().collect();
-
-    let wildcards: Vec<Decided<'a>> = reachable
-        .iter()
-        .filter(|one| one.socket.is_wildcard())
-        .copied()
-        .collect();
-    let dialled: Vec<IpAddr> = surroundings
-        .vm_addresses
-        .iter()
-        .filter(|address| address.is_ipv6() == surroundings.peer_is_v6)
-        .copied()
-        .collect();
     let mut met: BTreeSet<u64> = BTreeSet::new();
-    if dialled.is_empty() {
-        met.extend(picked(&wildcards));
-    }
-    for address in dialled {
-        let exact: Vec<Decided<'a>> = reachable
-            .iter()
-            .filter(|one| one.socket.canonical_ip() == address)
-            .copied()
-            .collect();
-        // The kernel looks for the exact address first, and for a wildcard only if there is none
-        // (__inet_lookup_listener in net/ipv4/inet_hashtables.c).
-        met.extend(picked(if exact.is_empty() { &wildcards } else { &exact }));
+    for (is_v6, addresses) in surroundings.arrivals() {
+        let reachable = |one: &&Decided<'a>| {
+            let family = if is_v6 {
+                one.socket.takes_v6()
+            } else {
+                one.socket.takes_v4()
+            };
+            family && !one.socket.is_loopback() && surroundings.foreign_device(one.socket).is_none()
+        };
+        let reachable: Vec<Decided<'a>> = sockets.iter().filter(reachable).copied().collect();
+        met.extend(met_at(&addresses, &reachable));
     }
     sockets
         .iter()
         .filter(|one| met.contains(&one.socket.id()))
         .copied()
         .collect()
+}
+
+/// The ids of those that what comes in at these addresses could meet.
+fn met_at(addresses: &[IpAddr], reachable: &[Decided<'_>]) -> BTreeSet<u64> {
+    let wildcards: Vec<Decided<'_>> = reachable
+        .iter()
+        .filter(|one| one.socket.is_wildcard())
+        .copied()
+        .collect();
+    let mut met: BTreeSet<u64> = BTreeSet::new();
+    if addresses.is_empty() {
+        met.extend(picked(&wildcards));
+    }
+    for address in addresses {
+        let exact: Vec<Decided<'_>> = reachable
+            .iter()
+            .filter(|one| one.socket.canonical_ip() == *address)
+            .copied()
+            .collect();
+        // The kernel looks for the exact address first, and for a wildcard only if there is none
+        // (__inet_lookup_listener in net/ipv4/inet_hashtables.c).
+        met.extend(picked(if exact.is_empty() { &wildcards } else { &exact }));
+    }
+    met
 }
 
 /// Of equally specific sockets, the ids of those that the kernel could pick: an IPv4 socket outranks a dual-stack one,

@@ -137,7 +137,11 @@ impl PushError {
     pub(super) fn setback(&self) -> Setback {
         match self {
             Self::Silent(_) | Self::NoAnswer(_) | Self::Unreachable(..) => Setback::Silence,
-            Self::Problem(problem) if problem.error == ErrorCode::ClonedKey => Setback::Silence,
+            Self::Problem(problem)
+                if matches!(problem.error, ErrorCode::ClonedKey | ErrorCode::WrongMode) =>
+            {
+                Setback::Silence
+            }
             Self::Problem(_)
             | Self::Refused(_)
             | Self::NotTrustedThere(_)

@@ -14,7 +14,7 @@ mod trust;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, ForwardStatus};
+use wslnet_protocol::{ForwardId, ForwardStatus, Mode};
 
 pub(crate) use probe::{Welcome, probe};
 pub use session::{COMPANION, Identity, Pusher};
@@ -24,6 +24,8 @@ pub use session::{COMPANION, Identity, Pusher};
 pub struct Route {
     /// Where it should listen; `None` while that is unknown.
     pub companion: Option<SocketAddr>,
+    /// The networking mode that sessions name; of no meaning while there is nowhere to go.
+    pub mode: Mode,
     /// Why it is unknown; empty when it is known.
     pub missing: String,
     /// The addresses of this network namespace. A session that came from one of them ends when it is gone.

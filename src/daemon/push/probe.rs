@@ -45,6 +45,7 @@ fn of(error: PushError) -> Welcome {
             ErrorCode::UnsupportedVersion | ErrorCode::NotFound => Welcome::OtherVersion(problem.message),
             ErrorCode::StaleGeneration
             | ErrorCode::ClonedKey
+            | ErrorCode::WrongMode
             | ErrorCode::Invalid
             | ErrorCode::Forbidden
             | ErrorCode::Unavailable => Welcome::Failed(problem.message),

@@ -34,7 +34,7 @@ pub struct Identity {
     pub key: KeyPair,
     /// Where the companion's key is kept.
     pub state_dir: PathBuf,
-    /// What every session opens with.
+    /// What every session opens with, but for the networking mode, which the route names.
     pub hello: OpenSession,
 }
 
@@ -158,8 +158,12 @@ impl Pusher {
             Ok(client) => client,
             Err(error) => return Ended::Failed(error),
         };
+        let hello = OpenSession {
+            mode: self.route.borrow().mode,
+            ..self.identity.hello.clone()
+        };
         let opened = tokio::select! {
-            opened = client.open(&self.identity.hello) => opened,
+            opened = client.open(&hello) => opened,
             () = moved(&mut self.route, companion, None) => return Ended::Moved,
             () = self.stop.cancelled() => return Ended::Stopped,
         };

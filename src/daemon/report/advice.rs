@@ -13,7 +13,9 @@ pub(super) fn advice(picture: &Picture, entry: &Entry) -> Option<String> {
         (Verdict::Withhold { decided_by, .. }, _) => match decided_by {
             DecidedBy::OptOut { .. } | DecidedBy::Rule { .. } => "expose = true",
             DecidedBy::Binding
-                if entry.listener.socket.is_loopback() && entry.listener.socket.protocol == Protocol::Tcp =>
+                if entry.listener.socket.is_loopback()
+                    && entry.listener.socket.protocol == Protocol::Tcp
+                    && !picture.mode.mode.shares_ports() =>
             {
                 "loopback = \"bridge\""
             }
@@ -24,7 +26,7 @@ pub(super) fn advice(picture: &Picture, entry: &Entry) -> Option<String> {
             | DecidedBy::Binding
             | DecidedBy::Owner => return None,
         },
-        (Verdict::Expose(_), Asked::Forward(wanted)) if !wanted.auto => {
+        (Verdict::Expose(_), Asked::Forward(wanted)) if !wanted.auto && !picture.mode.mode.shares_ports() => {
             let status = picture.companion.forwards.get(&ForwardId(wanted.id))?;
             if status.state != ForwardState::Conflict {
                 return None;

@@ -149,13 +149,16 @@ fn mode(picture: &Picture, _: &Entry, _: Reader) -> Finding {
     let mode = &picture.mode;
     let finding = match mode.mode {
         NetworkMode::Nat => Ok(format!("nat ({})", mode.source)),
-        NetworkMode::Mirrored
-        | NetworkMode::VirtioProxy
-        | NetworkMode::Bridged
-        | NetworkMode::None
-        | NetworkMode::Wsl1
-        | NetworkMode::Unknown(_) => Err(format!(
-            "WSL's networking mode is {} ({}); this release exposes in nat mode only",
+        NetworkMode::Mirrored | NetworkMode::VirtioProxy => Ok(format!(
+            "{} ({}): Windows has this VM's ports as its own, and its firewall decides who gets in",
+            mode.mode, mode.source
+        )),
+        NetworkMode::Bridged => Err(format!(
+            "bridged ({}): this VM is on the local network itself, without Windows in between; wslnetd opens nothing and closes nothing",
+            mode.source
+        )),
+        NetworkMode::None | NetworkMode::Wsl1 | NetworkMode::Unknown(_) => Err(format!(
+            "WSL's networking mode is {} ({}), in which nothing is exposed",
             mode.mode, mode.source
         )),
     };

@@ -1,9 +1,9 @@
 //! The picture as rows, as a status, and as one line.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use wslnet_protocol::{ForwardId, ForwardState, limits};
+use wslnet_protocol::{ForwardId, ForwardState, Mode, limits};
 
 use super::{CompanionReport, Reader, Row, Selectors, StatusReport};
 use crate::config::term_for;
@@ -96,7 +96,7 @@ pub(super) fn who(entry: &Entry, reader: Reader) -> String {
 }
 
 /// State, reason, and where Windows listens.
-pub(crate) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<std::net::SocketAddr>) {
+pub(crate) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<SocketAddr>) {
     let state = |state: ForwardState| state.to_string();
     match &entry.asked {
         Asked::Nothing { reason } if entry.is_ours() => ("withheld".to_owned(), reason.clone(), Vec::new()),
@@ -110,10 +110,34 @@ pub(crate) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<
             (state(ForwardState::OverLimit), reason, Vec::new())
         }
         Asked::Forward(wanted) => match picture.companion.forwards.get(&ForwardId(wanted.id)) {
-            Some(status) => (state(status.state), status.reason.clone(), status.listen.clone()),
+            Some(status) => (
+                state(status.state),
+                status.reason.clone(),
+                places(picture, entry, &status.listen),
+            ),
             None => (state(ForwardState::Pending), waiting(picture), Vec::new()),
         },
     }
+}
+
+/// Where Windows has the port for this socket. Where it shares the VM's ports it has them as they are: at those of its addresses that the
+/// socket takes, of which Windows is not told.
+fn places(picture: &Picture, entry: &Entry, listen: &[SocketAddr]) -> Vec<SocketAddr> {
+    let socket = &entry.listener.socket;
+    let takes = |place: &SocketAddr| {
+        let family = if place.is_ipv4() {
+            socket.takes_v4()
+        } else {
+            socket.takes_v6()
+        };
+        family && (socket.is_wildcard() || socket.canonical_ip() == place.ip())
+    };
+    let shares_ports = picture.mode.mode.shares_ports();
+    listen
+        .iter()
+        .filter(|place| !shares_ports || takes(place))
+        .copied()
+        .collect()
 }
 
 fn waiting(picture: &Picture) -> String {
@@ -136,9 +160,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         .values()
         .filter(|forward| forward.state == ForwardState::Active);
     let windows = companion.forwards.values().flat_map(|forward| &forward.listen);
-    let windows = windows
-        .map(std::net::SocketAddr::ip)
-        .collect::<BTreeSet<IpAddr>>();
+    let windows = windows.map(SocketAddr::ip).collect::<BTreeSet<IpAddr>>();
     // What others can reach comes first.
     let mut windows = windows.into_iter().collect::<Vec<IpAddr>>();
     windows.sort_by_key(IpAddr::is_loopback);
@@ -148,7 +170,10 @@ pub fn status(picture: &Picture) -> StatusReport {
         distro_is_missing: picture.distro_is_missing,
         mode: picture.mode.mode.to_string(),
         mode_source: picture.mode.source.clone(),
-        vm_address: companion.peer.or(picture.vm_address),
+        vm_address: companion
+            .peer
+            .filter(|_| !picture.mode.mode.shares_ports())
+            .or(picture.vm_address),
         companion: CompanionReport {
             state: companion.state.word().to_owned(),
             address: companion.address,
@@ -242,8 +267,10 @@ pub fn status_line(picture: &Picture) -> String {
         "{} {noun}: {} exposed{windows}, {} private{waiting}; companion{address} {}",
         report.listeners, tally.exposed, tally.private, report.companion.state
     );
-    if report.mode != "nat" {
-        line.push_str(&format!("; networking mode {}: nothing is exposed", report.mode));
+    match picture.mode.mode.of_session() {
+        Some(Mode::Nat) => {}
+        Some(mode) => line.push_str(&format!("; networking mode {mode}: ports are shared as they are")),
+        None => line.push_str(&format!("; networking mode {}: nothing is exposed", report.mode)),
     }
     if report.distro_is_missing {
         line.push_str("; the config asks for the distro's name, which is not known, see `wslnetd status`");

@@ -150,14 +150,45 @@ fn a_reader_learns_no_more_of_others_than_proc_tells() {
 #[test]
 fn the_status_line_says_what_is_wrong() {
     let mut world = World::with(vec![ours(1, 8000)]);
-    world.mode.mode = NetworkMode::Mirrored;
+    world.mode.mode = NetworkMode::Bridged;
     world.companion = CompanionView::default();
 
     let line = status_line(&world.picture());
 
     assert!(
-        line.contains("companion searching; networking mode mirrored: nothing is exposed"),
+        line.contains("companion searching; networking mode bridged: nothing is exposed"),
         "{line}"
+    );
+}
+
+#[test]
+fn where_ports_are_shared_each_socket_is_told_at_the_addresses_that_it_takes() {
+    let mut world = World::with(vec![
+        ours(1, 8000),
+        bound(2, Ipv6Addr::UNSPECIFIED.into(), 8001),
+        bound(3, Ipv4Addr::new(172, 28, 0, 2).into(), 8002),
+    ]);
+    world.mode.mode = NetworkMode::Mirrored;
+    world.companion.peer = Some(Ipv4Addr::LOCALHOST.into());
+    for (id, port) in [(1, 8000), (2, 8001), (3, 8002)] {
+        let places = ["172.28.0.2", "10.0.0.7", "fd00::2", "127.0.0.1"];
+        let mut status = answer(ForwardState::Active, "");
+        status.id = ForwardId(id);
+        status.listen = places
+            .iter()
+            .filter_map(|place| Some((place.parse::<std::net::IpAddr>().ok()?, port).into()))
+            .collect();
+        world.companion.forwards.insert(ForwardId(id), status);
+    }
+
+    let picture = world.picture();
+    let windows = |port: u16| explain(&picture, port, Reader::Privileged).windows.len();
+
+    assert_eq!((windows(8000), windows(8001), windows(8002)), (3, 4, 1));
+    assert!(status_line(&picture).ends_with("; networking mode mirrored: ports are shared as they are"));
+    assert_eq!(
+        status(&picture).vm_address,
+        Some(Ipv4Addr::new(172, 28, 0, 2).into())
     );
 }
 
@@ -222,8 +253,8 @@ fn explain_stops_where_the_way_stops() {
     let loopback = World::with(vec![bound(1, Ipv4Addr::LOCALHOST.into(), 8000)]);
     let mut opted_out = World::with(vec![ours(1, 8000)]);
     opted_out.config = "opt-out = [\n  \"process=node\",\n]";
-    let mut mirrored = World::with(vec![ours(1, 8000)]);
-    mirrored.mode.mode = NetworkMode::Mirrored;
+    let mut bridged = World::with(vec![ours(1, 8000)]);
+    bridged.mode.mode = NetworkMode::Bridged;
     let mut unpaired = World::with(vec![ours(1, 8000)]);
     unpaired.companion.state = LinkState::Unpaired;
     unpaired.companion.reason = "run `wslnet-companion trust`".to_owned();
@@ -236,7 +267,7 @@ fn explain_stops_where_the_way_stops() {
     for (world, step, text) in [
         (&loopback, "policy", "bind to 0.0.0.0"),
         (&opted_out, "policy", "config.toml:2"),
-        (&mirrored, "networking mode", "mirrored"),
+        (&bridged, "networking mode", "bridged"),
         (&unpaired, "companion", "wslnet-companion trust"),
         (&conflict, "windows", "held by iis (pid 4)"),
         (&World::with(vec![foreign(1, 8000)]), "owner", "another distro"),
@@ -285,9 +316,11 @@ fn explain_gives_the_rule_that_shares_what_is_private() {
     assert_eq!(of(&conflict), rule("listen-port = \"auto\""));
     assert_eq!(of(&shared()), None);
     assert_eq!(of(&World::with(vec![foreign(1, 8000)])), None);
-    let mut mirrored = World::with(vec![ours(1, 8000)]);
-    mirrored.mode.mode = NetworkMode::Mirrored;
-    assert_eq!(of(&mirrored), None);
+    // Neither a bridge nor another port is to be had there.
+    for mut world in [loopback, conflict] {
+        world.mode.mode = NetworkMode::Mirrored;
+        assert_eq!(of(&world), None);
+    }
 }
 
 #[test]

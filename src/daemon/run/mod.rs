@@ -92,7 +92,13 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     );
 
     let stop = CancellationToken::new();
-    let first_route = inputs::route(&config, companion, &mode.view().mode, &watcher.views().borrow());
+    let first_route = inputs::route(
+        &config,
+        companion,
+        &mode.view().mode,
+        &watcher.views().borrow(),
+        None,
+    );
     let (route, route_seen) = watch::channel(first_route);
     let (wanted, wanted_seen) = watch::channel(None);
     let (view, companion_seen) = watch::channel(CompanionView::default());
@@ -293,6 +299,7 @@ impl Daemon {
             self.fixed_companion,
             &self.mode.view().mode,
             &self.network.borrow(),
+            Some(&new),
         );
         self.route.send_if_modified(|before| replace(before, route));
         self.manager.status(&report::status_line(&new));

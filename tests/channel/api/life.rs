@@ -135,7 +135,8 @@ async fn people_see_whose_a_forward_is_and_why_it_is_not_open() {
         rows,
         [
             ("debian", Protocol::Tcp, 8000, ForwardState::Denied),
-            ("ubuntu", Protocol::Tcp, 8000, ForwardState::Denied),
+            // The port is the first one's, though its rule is not to be had.
+            ("ubuntu", Protocol::Tcp, 8000, ForwardState::Conflict),
             ("ubuntu", Protocol::Tcp, 9000, ForwardState::Denied),
         ]
     );

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wslnet_companion::api::{self, Connections};
 use wslnet_companion::config::WatchedConfig;
-use wslnet_companion::control_address::ControlAddress;
+use wslnet_companion::control_address::{ControlAddress, ControlPorts};
 use wslnet_companion::engine::{Engine, ForwardReport, Parts, StatusReport, Work};
 use wslnet_companion::form::Form;
 use wslnet_companion::host;
@@ -90,6 +90,8 @@ impl Companion {
 
     fn run(state: Arc<TempDir>, port: std::net::TcpListener) -> Self {
         let key = wslnet_link::load_or_create(state.path()).unwrap();
+        // The firewall refuses: what sets open is no matter of these tests.
+        wslnet_link::replace_state_file(state.path(), "firewall-rules.toml", b"writable = false\n").unwrap();
         let trust = Trust::load(state.path()).unwrap();
         let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).unwrap();
         let mut config_file = WatchedConfig::new(ConfigFile::new(state.path().join("companion.toml"), false));
@@ -100,7 +102,8 @@ impl Companion {
         let (work, engine) = Work::new(Parts {
             config,
             config_file,
-            control: address,
+            control: ControlPorts::only(address),
+            given_up: None,
             place: ControlAddress { named: Some(address) },
             trust: trust.clone(),
             connections: connections.clone(),

@@ -2,8 +2,8 @@
 
 use wslnet_link::KeyPair;
 use wslnet_protocol::{
-    Applied, Bind, Forward, ForwardId, ForwardSet, OpenSession, Problem, Protocol, Reach, Renewed, SessionId,
-    SessionOpened, VERSION,
+    Applied, Bind, Forward, ForwardId, ForwardSet, Mode, OpenSession, Problem, Protocol, Reach, Renewed,
+    SessionId, SessionOpened, VERSION,
 };
 
 use super::{Companion, Request, Wire};
@@ -64,6 +64,8 @@ pub fn hello() -> OpenSession {
         protocol: VERSION,
         boot_id: "5f1c6f2e-0c3e-4f0e-9a55-6e1c3b2a9d10".to_owned(),
         pid_namespace: 4_026_532_221,
+        // The companions of these tests are on the loopback address, where no others come from.
+        mode: Mode::Mirrored,
         daemon: "0.1.0".to_owned(),
     }
 }

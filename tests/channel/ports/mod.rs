@@ -8,7 +8,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use wslnet_link::KeyPair;
-use wslnet_protocol::{Applied, Forward, ForwardSet, ForwardState, ForwardStatus, Protocol};
+use wslnet_protocol::{
+    Applied, Forward, ForwardSet, ForwardState, ForwardStatus, Mode, OpenSession, Protocol,
+};
 
 use self::networks::{Networks, WINDOWS_ON_LAN};
 use crate::bench::{
@@ -120,7 +122,11 @@ async fn open(networks: &Networks, companion: &Companion, key: &KeyPair) -> Sess
     stream.set_nonblocking(true).unwrap();
     let stream = tokio::net::TcpStream::from_std(stream).unwrap();
     let wire = Wire::over(stream, client_config(companion, key)).await.unwrap();
-    Session::open_on(wire, &hello()).await.unwrap()
+    let in_nat_mode = OpenSession {
+        mode: Mode::Nat,
+        ..hello()
+    };
+    Session::open_on(wire, &in_nat_mode).await.unwrap()
 }
 
 /// Answers every datagram.

@@ -123,6 +123,7 @@ impl Daemon {
 pub fn to(companion: SocketAddr, local: &[IpAddr]) -> Route {
     Route {
         companion: Some(companion),
+        mode: hello().mode,
         missing: String::new(),
         local: BTreeSet::from_iter(local.iter().copied()),
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use wslnet_daemon::push::{LinkState, Route};
-use wslnet_protocol::{ForwardId, ForwardState};
+use wslnet_protocol::{ForwardId, ForwardState, Mode};
 
 use super::daemon::{Daemon, to};
 use crate::bench::{A_SECOND, Companion, SOON, Session, check, eventually, key};
@@ -222,6 +222,7 @@ async fn without_a_way_to_the_companion_the_reason_is_told_until_there_is_one() 
 
     daemon.route.send_replace(Route {
         companion: None,
+        mode: Mode::Nat,
         missing: "there is no default route".to_owned(),
         local: Default::default(),
     });

@@ -57,10 +57,18 @@ impl<'w> Companion<'w> {
         self.launch(GATEWAY, &["--hosts", file]);
     }
 
+    /// Starts it without telling it where to listen: without an adapter of WSL that is on the loopback address alone.
+    pub fn start_by_itself(&mut self) {
+        self.launch_at("127.0.0.1", &["run"]);
+    }
+
     fn launch(&mut self, address: &str, more: &[&str]) {
         let listen = format!("{address}:{CONTROL_PORT}");
-        let line = [&["run", "--listen", &listen], more].concat();
-        let line = self.place.line(&line);
+        self.launch_at(address, &[&["run", "--listen", &listen], more].concat());
+    }
+
+    fn launch_at(&mut self, address: &str, line: &[&str]) {
+        let line = self.place.line(line);
         let mut program = self.windows.spawn("companion", &line);
         let here = Client::new(self.windows.net.clone());
         eventually(SOON, || {

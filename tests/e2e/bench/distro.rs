@@ -1,5 +1,6 @@
 //! A distro: own processes, the VM's network, and the daemon in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use super::place::Place;
 use super::wait::{SOON, check, eventually};
-use super::{Machine, Program, Ran, World};
+use super::{Machine, NetNs, Program, Ran, World};
 
 /// The daemon's program.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_wslnetd");
@@ -34,6 +35,31 @@ impl Distro {
         Self {
             machine: Machine::new(world.vm.clone(), &world.logs(), ""),
             place: Place::new(PROGRAM, &world.new_folder(name), CONFIG),
+            name: name.to_owned(),
+            daemon: None,
+        }
+    }
+
+    /// A distro whose VM shares Windows' ports. See [`Self::in_wsl`].
+    pub fn sharing(world: &World, name: &str, mode: &str) -> Self {
+        Self::in_wsl(world, world.windows.net.clone(), name, mode)
+    }
+
+    /// A distro in this network, in WSL as far as it can tell: `wslinfo` is a program that says this mode.
+    pub fn in_wsl(world: &World, net: Arc<NetNs>, name: &str, mode: &str) -> Self {
+        let folder = world.new_folder(&format!("{name}-wslinfo"));
+        let wslinfo = folder.join("wslinfo");
+        std::fs::write(&wslinfo, format!("#!/bin/sh\necho {mode}\n")).expect("write the script");
+        std::fs::set_permissions(&wslinfo, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("set the mode");
+        // Programs are looked for in /usr/bin, which nobody here may change.
+        let before = format!(
+            "mkdir /run/WSL; mount -t overlay -o lowerdir={}:/usr/bin overlay /usr/bin",
+            folder.display()
+        );
+        Self {
+            machine: Machine::new(net, &world.logs(), &before),
+            place: Place::new(PROGRAM, &world.new_folder(name), ""),
             name: name.to_owned(),
             daemon: None,
         }

@@ -16,6 +16,8 @@
 //! Its limits: it lets everything through; every text is taken as it is and given back as it was; it refuses two rules of one name
 //! where Windows would keep both; and nobody but this program and the tests writes it.
 
+mod hyperv;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use wslnet_link::{read_state_file, replace_state_file};
 use crate::firewall::look::{self, Look, Policy, Profile};
 use crate::firewall::{GROUP, Properties, Rule, StoreError};
 use crate::host::{Category, Service};
+
+pub use self::hyperv::HyperV;
 
 /// How often the file is looked at: it costs little.
 pub const POLL: Duration = Duration::from_millis(250);

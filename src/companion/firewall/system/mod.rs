@@ -4,6 +4,8 @@
 //! - [`Store::ours`], the rules of our group; [`Store::add`] and [`Store::remove`];
 //! - [`Store::look`], all that one may want to know, for which Windows asks for no particular right.
 //!
+//! - [`HyperV`], the same for the rules of the firewall of virtual machines.
+//!
 //! All of them block, on Windows for some seconds if Windows Firewall does not answer: call them from a blocking thread.
 
 #[cfg(target_os = "linux")]
@@ -12,6 +14,6 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::{POLL, Store};
+pub use linux::{HyperV, POLL, Store};
 #[cfg(windows)]
-pub use windows::{POLL, Store};
+pub use windows::{HyperV, POLL, Store};

@@ -1,7 +1,8 @@
-//! What only Windows has: the answers here are "none".
+//! What only Windows has: the answers here are "none", or what stands for it.
 
 use std::io;
 
+use crate::host::PortHolder;
 use crate::host::excluded::List;
 use crate::host::portproxy::PortProxyEntry;
 
@@ -22,4 +23,10 @@ pub(in crate::host) fn portproxy_entries() -> Vec<PortProxyEntry> {
 /// None: a unit of systemd has processes of its own, whose names say enough.
 pub(in crate::host) fn services_of(_pid: u32) -> Vec<String> {
     Vec::new()
+}
+
+/// Where one network namespace stands for Windows and its VM, as Windows' ports and the VM's are the same in mirrored mode: the processes
+/// of the VM are in another PID namespace, and so are not seen.
+pub(in crate::host) fn is_of_wsl(holder: &PortHolder) -> bool {
+    holder.pid.is_none()
 }

@@ -14,7 +14,7 @@ mod socket;
 mod table;
 
 pub(super) use clock::{time_awake, time_running};
-pub(super) use facts::{portproxy_entries, print_excluded_ranges, services_of};
+pub(super) use facts::{is_of_wsl, portproxy_entries, print_excluded_ranges, services_of};
 pub(super) use interfaces::interfaces;
 pub(super) use name::own_name;
 pub(super) use netlink::AddressHints;

@@ -19,6 +19,7 @@ mod table;
 mod text;
 #[cfg(test)]
 mod wine;
+mod wsl;
 
 pub(super) use adapters::interfaces;
 pub(super) use clock::{time_awake, time_running};
@@ -34,3 +35,4 @@ pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};
 pub(crate) use text::wide;
+pub(super) use wsl::is_of_wsl;

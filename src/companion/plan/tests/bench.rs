@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wslnet_console::diagnose::Source;
 use wslnet_protocol::{
-    Bind, Forward, ForwardId, ForwardSet, ForwardState, ForwardStatus, OpenSession, Protocol, Reach,
+    Bind, Forward, ForwardId, ForwardSet, ForwardState, ForwardStatus, Mode, OpenSession, Protocol, Reach,
     SessionId, VERSION,
 };
 
@@ -20,6 +20,8 @@ pub struct Bench {
     pub control: SocketAddr,
     pub policy: Policy,
     pub backend: Backend,
+    /// The networking mode that new sessions name.
+    pub mode: Mode,
     pub ledger: Ledger,
     pub actual: Actual,
     pub places: Places,
@@ -40,6 +42,7 @@ impl Bench {
             control: SocketAddr::from(([172, 20, 0, 1], 9756)),
             policy: Policy::default(),
             backend: Backend::Relay,
+            mode: Mode::Nat,
             ledger: Ledger::new(Terms::default()),
             actual: Actual::default(),
             places: Places::default(),
@@ -73,6 +76,7 @@ impl Bench {
             protocol: VERSION,
             boot_id: "boot".into(),
             pid_namespace: 1,
+            mode: self.mode,
             daemon: "0.1.0".into(),
         };
         let peer = peer.parse().unwrap();
@@ -114,7 +118,10 @@ impl Bench {
     pub fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             interfaces: &self.interfaces,
-            control: self.control,
+            control: ControlPorts {
+                network: Some(self.control),
+                loopback: Some(SocketAddr::from(([127, 0, 0, 1], self.control.port()))),
+            },
             policy: &self.policy,
             backend: self.backend,
         }
@@ -218,7 +225,7 @@ impl Bench {
     }
 
     pub fn status(&self, distro: &str, id: u64) -> ForwardStatus {
-        let statuses = statuses(&self.desired(), &self.actual, distro);
+        let statuses = statuses(&self.desired(), &self.actual, &Opinions::new(), distro);
         statuses
             .into_iter()
             .find(|status| status.id == ForwardId(id))

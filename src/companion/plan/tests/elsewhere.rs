@@ -35,7 +35,7 @@ fn a_port_that_a_program_holds_moves_the_forward_to_the_next() {
         listens(&["192.168.1.20:8001", "[2001:db8::20]:8001"])
     );
     let (_, outcome) = &bench.desired().outcomes["a"][0];
-    assert_eq!(outcome.relayed_at(), Some(key(8001)));
+    assert_eq!(outcome.port(), Some(key(8001)));
     assert_eq!(bench.actual.relays[&key(8001)].target, address("172.20.0.2:8000"));
 }
 
@@ -311,7 +311,7 @@ fn ports(bench: &Bench, id: u64) -> Vec<u16> {
     let all = claims
         .distros
         .keys()
-        .flat_map(|distro| statuses(&bench.desired(), &bench.actual, distro));
+        .flat_map(|distro| statuses(&bench.desired(), &bench.actual, &Opinions::new(), distro));
     let ports: BTreeSet<u16> = all
         .filter(|status| status.id == ForwardId(id))
         .flat_map(|status| status.listen)

@@ -191,7 +191,11 @@ fn in_force(bench: &Bench) -> impl Iterator<Item = (&str, &Forward, &Place)> {
 /// Whoever was served keeps the port, if it can be had at one of the addresses where it was open.
 fn stayed(before: &Before, bench: &Bench) -> Result<(), TestCaseError> {
     let claims = bench.ledger.claims();
-    let usable = lan_addresses(&bench.interfaces, bench.control, &bench.policy);
+    let usable = lan_addresses(
+        &bench.interfaces,
+        &ControlPorts::only(bench.control),
+        &bench.policy,
+    );
     for (distro, forward, place) in in_force(bench) {
         let wanted = Key::of(forward);
         let Some(former) = before
@@ -514,7 +518,7 @@ fn told(bench: &Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let mut open = BTreeSet::new();
     for (distro, claims) in &bench.ledger.claims().distros {
-        let statuses = statuses(&desired, &bench.actual, distro);
+        let statuses = statuses(&desired, &bench.actual, &Opinions::new(), distro);
         let wanted: Vec<&Forward> = claims.granted.iter().chain(claims.over_limit).collect();
         prop_assert!(
             statuses

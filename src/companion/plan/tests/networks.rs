@@ -16,8 +16,8 @@ fn vm() -> Interface {
     interface("vEthernet (WSL)", &[("172.20.0.1", 20)])
 }
 
-fn control() -> SocketAddr {
-    Bench::new().control
+fn control() -> ControlPorts {
+    ControlPorts::only(Bench::new().control)
 }
 
 fn policy(networks: Categories) -> Policy {
@@ -33,10 +33,10 @@ fn a_public_network_and_one_of_which_nothing_is_known_are_left_out() {
         let interfaces = at_home_and_in_a_cafe(category);
         let policy = Policy::default();
 
-        let addresses = lan_addresses(&interfaces, control(), &policy);
-        let left_out = left_out(&interfaces, control(), &policy);
+        let addresses = lan_addresses(&interfaces, &control(), &policy);
+        let left_out = left_out(&interfaces, &control(), &policy);
 
-        assert_eq!(addresses, lan_addresses(&[lan(), vm()], control(), &policy));
+        assert_eq!(addresses, lan_addresses(&[lan(), vm()], &control(), &policy));
         let [wifi] = left_out.as_slice() else {
             panic!("{left_out:?}")
         };
@@ -52,7 +52,7 @@ fn each_list_of_categories_admits_just_these_and_any_asks_for_none() {
     for category in Category::ALL {
         let interfaces = at_home_and_in_a_cafe(Some(category));
         let is_open = |networks| {
-            let addresses = lan_addresses(&interfaces, control(), &policy(networks));
+            let addresses = lan_addresses(&interfaces, &control(), &policy(networks));
             addresses.contains(&"10.9.8.7".parse().unwrap())
         };
 
@@ -62,9 +62,9 @@ fn each_list_of_categories_admits_just_these_and_any_asks_for_none() {
         assert!(is_open(Categories::ALL));
     }
     let unknown = at_home_and_in_a_cafe(None);
-    assert_eq!(left_out(&unknown, control(), &policy(Categories::ALL)), []);
+    assert_eq!(left_out(&unknown, &control(), &policy(Categories::ALL)), []);
     assert_eq!(
-        lan_addresses(&unknown, control(), &policy(Categories::ALL)).len(),
+        lan_addresses(&unknown, &control(), &policy(Categories::ALL)).len(),
         3
     );
 }
@@ -75,7 +75,7 @@ fn what_is_excluded_or_down_or_the_vms_own_is_not_said_to_be_left_out_for_its_ne
     interfaces[1].up = false;
     interfaces[2].category = Some(Category::Public);
 
-    assert_eq!(left_out(&interfaces, control(), &Policy::default()), []);
+    assert_eq!(left_out(&interfaces, &control(), &Policy::default()), []);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Written against Microsoft's documentation and run under Wine, whose rules take every property and give none back, and whose
 //! collection of rules takes every rule and keeps none.
 
+mod hyperv;
 mod policy;
 mod rules;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use windows::Win32::Foundation::{E_ACCESSDENIED, ERROR_SERVICE_DISABLED, ERROR_SERVICE_NOT_ACTIVE};
 use windows::core::{Error, HRESULT};
 
+pub use self::hyperv::HyperV;
 use self::rules::Rules;
 use crate::firewall::look::Look;
 use crate::firewall::{Properties, Rule, StoreError};

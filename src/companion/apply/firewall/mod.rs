@@ -1,0 +1,337 @@
+//! The backend of the modes in which Windows has the VM's ports as its own (mirrored, virtioproxy): no socket, no dialing, only
+//! rules that let the local network in. Level-triggered: each round looks at what is there and brings it to what is wanted.
+//!
+//! **Which rules.** Each port has a rule of Windows Firewall by port, protocol and address: in virtioproxy mode a program of Windows
+//! listens in the VM's stead, and in mirrored mode Windows makes a rule of the Hyper-V firewall from one that names nothing else.
+//! A policy can forbid it to (`AllowHostPolicyMerge`), so in mirrored mode each port has its own rule there as well.
+//!
+//! **Whose port.** A rule by port is for whoever has the port. Windows gives a port of the VM to no program of its own, and a program
+//! that has it all the same is no part of WSL: then the rule would open what nobody of the VM asked for, and there is none.
+//!
+//! **What stays behind.** Windows keeps rules when this program dies. They are known by their names; the next start removes them,
+//! to which a mark in the state directory tells that there may be some, and so does `wslnet-companion purge`.
+
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use wslnet_link::{read_state_file, replace_state_file};
+use wslnet_protocol::Mode;
+
+use self::rules::{hyperv_rule, is_ours, rule};
+use crate::config::Clients;
+use crate::firewall::{HyperV, HyperVRule, Properties, Rule, Store, StoreError, changes};
+use crate::host::{self, Awake, Categories};
+use crate::ledger::Key;
+use crate::plan::{Failure, Opening, Opinions, Stuck};
+use crate::purge::Cleared;
+
+/// How long after a round that left something to be desired the next one is due.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long after any round the next one is due: others can change rules, and programs of Windows come and go.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The file that says that there may be rules.
+const MARK: &str = "firewall-shared-ports";
+
+/// All forwards that are rules of the firewall.
+#[derive(Debug)]
+pub struct Firewall {
+    doors: Doors,
+    wanted: BTreeMap<Key, Opening>,
+    admitted: Admitted,
+    state_dir: PathBuf,
+    opinions: Opinions,
+    looked: Option<Awake>,
+    /// Nothing of ours is there.
+    is_clear: bool,
+}
+
+/// Who is let in, as companion.toml says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// From where.
+    pub clients: Clients,
+    /// In networks of which categories.
+    pub networks: Categories,
+}
+
+/// The two ways to the system.
+#[derive(Clone, Debug)]
+struct Doors {
+    rules: Store,
+    hyperv: HyperV,
+}
+
+/// What came of a round.
+#[derive(Debug, Default)]
+struct Done {
+    opinions: Opinions,
+    removed: Vec<String>,
+    /// Why something that is ours and unwanted is still there.
+    left: Option<StoreError>,
+}
+
+impl Firewall {
+    /// No openings yet. What an earlier run left behind is for [`clear`].
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            doors: Doors::new(state_dir),
+            wanted: BTreeMap::new(),
+            admitted: Admitted::default(),
+            state_dir: state_dir.to_owned(),
+            opinions: Opinions::new(),
+            looked: None,
+            is_clear: true,
+        }
+    }
+
+    /// What came of the openings.
+    pub fn opinions(&self) -> &Opinions {
+        &self.opinions
+    }
+
+    /// What is in the way, in a sentence for people; empty while nothing is wanted.
+    pub fn capability(&self) -> String {
+        let reasons: BTreeSet<&str> = self
+            .opinions
+            .values()
+            .filter_map(|opinion| Some(opinion.as_ref().err()?.reason.as_str()))
+            .collect();
+        match (self.wanted.len(), reasons.len()) {
+            (0, _) => String::new(),
+            (count, 0) => format!("{count} ports open to the local network by rules of ours"),
+            (_, _) => reasons.into_iter().collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    /// Whether the rules have to be looked at though nothing else is wanted than before.
+    pub fn is_due(&self, now: Awake) -> bool {
+        let is_unfinished = |failure: &Failure| failure.stuck.is_none();
+        let mut failures = self
+            .opinions
+            .values()
+            .filter_map(|opinion| opinion.as_ref().err());
+        let pause = if failures.any(is_unfinished) || (self.wanted.is_empty() && !self.is_clear) {
+            RETRY
+        } else {
+            LOOK
+        };
+        let is_idle = self.wanted.is_empty() && self.is_clear;
+        !is_idle
+            && self
+                .looked
+                .is_none_or(|looked| now.saturating_since(looked) >= pause)
+    }
+
+    /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
+    pub async fn keep(&mut self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted) {
+        let now = host::awake();
+        if *wanted == self.wanted && admitted == self.admitted && !self.is_due(now) {
+            return;
+        }
+        self.wanted.clone_from(wanted);
+        self.admitted = admitted;
+        if let Err(error) = mark(&self.state_dir, !wanted.is_empty()) {
+            tracing::warn!(%error, "should this program be killed, only `purge` will find the firewall rules that it makes");
+        }
+        let (doors, wanted) = (self.doors.clone(), wanted.clone());
+        let done = spawn_blocking(move || doors.round(&wanted, admitted)).await;
+        let done = done.unwrap_or_default();
+        self.looked = Some(now);
+        self.is_clear = self.wanted.is_empty() && done.left.is_none();
+        if self.is_clear {
+            unmark(&self.state_dir);
+        }
+        for (key, opinion) in &done.opinions {
+            let told = self.opinions.get(key);
+            if told != Some(opinion) {
+                match opinion {
+                    Ok(()) => tracing::info!(%key, "the local network is let in"),
+                    Err(failure) => tracing::warn!(%key, failure.reason, "the local network is not let in"),
+                }
+            }
+        }
+        self.opinions = done.opinions;
+    }
+
+    /// Removes every rule of ours.
+    pub async fn close_all(&mut self) {
+        if !self.is_clear {
+            self.keep(&BTreeMap::new(), self.admitted).await;
+        }
+        if !self.is_clear {
+            tracing::warn!("rules of the firewall are left; the next start, or `purge`, removes them");
+        }
+    }
+}
+
+/// Removes what an earlier run has left. Costs nothing where there was nothing: Windows is not asked then.
+pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
+    // A mark that cannot be read is one.
+    match read_state_file(state_dir, MARK, 1) {
+        Ok(None) => Cleared::default(),
+        Ok(Some(_)) | Err(_) => clear(state_dir),
+    }
+}
+
+/// Removes every rule of ours, whatever the state directory knows of them.
+pub(crate) fn clear(state_dir: &Path) -> Cleared {
+    let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default());
+    if done.left.is_none() {
+        unmark(state_dir);
+    }
+    Cleared {
+        removed: done.removed,
+        foreign: Vec::new(),
+        left: done.left.map(|error| error.to_string()),
+    }
+}
+
+fn mark(state_dir: &Path, is_due: bool) -> Result<(), wslnet_link::StoreError> {
+    if is_due && !matches!(read_state_file(state_dir, MARK, 1), Ok(Some(_))) {
+        replace_state_file(state_dir, MARK, b"")?;
+    }
+    Ok(())
+}
+
+fn unmark(state_dir: &Path) {
+    match std::fs::remove_file(state_dir.join(MARK)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+impl Doors {
+    fn new(state_dir: &Path) -> Self {
+        Self {
+            rules: Store::new(state_dir),
+            hyperv: HyperV::new(state_dir),
+        }
+    }
+
+    fn round(&self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted) -> Done {
+        let mut done = Done::default();
+        let mut granted = BTreeMap::new();
+        for (key, opening) in wanted {
+            match somebody_else(*key, opening, Some(std::process::id())) {
+                None => drop(granted.insert(*key, opening)),
+                Some(failure) => drop(done.opinions.insert(*key, Err(failure))),
+            }
+        }
+        // Without an address of Windows a rule would be for all of them.
+        granted.retain(|_, opening| !opening.listen.is_empty());
+        let is_mirrored = |opening: &Opening| opening.mode == Mode::Mirrored;
+        let hyperv = granted.iter().filter(|(_, opening)| is_mirrored(opening));
+        let hyperv = hyperv
+            .map(|(key, _)| hyperv_rule(*key, admitted.clients))
+            .collect();
+        let asked_hyperv = self.keep_hyperv(&hyperv, &mut done);
+        // Where the narrower door is not to be had, the wider one is not opened in vain.
+        let rules: Vec<Rule> = granted
+            .iter()
+            .filter(|(_, opening)| asked_hyperv.is_ok() || !is_mirrored(opening))
+            .map(|(key, opening)| rule(*key, opening, admitted))
+            .collect();
+        let asked = self.keep_rules(&rules, &mut done);
+        for (key, opening) in granted {
+            let asked = if is_mirrored(opening) {
+                asked_hyperv.clone().and(asked.clone())
+            } else {
+                asked.clone()
+            };
+            done.opinions.insert(key, asked.map_err(failure));
+        }
+        done.left = asked_hyperv.and(asked).err();
+        done
+    }
+
+    fn keep_rules(&self, wanted: &[Rule], done: &mut Done) -> Result<(), StoreError> {
+        let mut there = self.rules.ours()?;
+        there.retain(|properties: &Properties| is_ours(&properties.name));
+        let changes = changes(wanted, &there);
+        if !changes.remove.is_empty() {
+            let names: Vec<String> = changes.remove.into_iter().collect();
+            self.rules.remove(&names)?;
+            let unwanted = names
+                .into_iter()
+                .filter(|name| !wanted.iter().any(|rule| rule.name == *name));
+            done.removed
+                .extend(unwanted.map(|name| format!("the firewall rule `{name}`")));
+        }
+        if !changes.add.is_empty() {
+            self.rules.add(&changes.add)?;
+        }
+        Ok(())
+    }
+
+    /// A Windows without a Hyper-V firewall has nothing there to be opened.
+    fn keep_hyperv(&self, wanted: &BTreeSet<HyperVRule>, done: &mut Done) -> Result<(), StoreError> {
+        let Some(there) = self.hyperv.ours()? else {
+            return Ok(());
+        };
+        let right: BTreeSet<HyperVRule> = there
+            .iter()
+            .filter(|found| found.is_in_force && wanted.contains(&found.rule))
+            .map(|found| found.rule)
+            .collect();
+        let wrong: Vec<HyperVRule> = there
+            .iter()
+            .map(|found| found.rule)
+            .filter(|rule| !right.contains(rule))
+            .collect();
+        if !wrong.is_empty() {
+            self.hyperv.remove(&wrong)?;
+            let unwanted = wrong.iter().filter(|rule| !wanted.contains(rule));
+            done.removed
+                .extend(unwanted.map(|rule| format!("the Hyper-V firewall rule `{}`", rule.name())));
+        }
+        let missing: Vec<HyperVRule> = wanted.difference(&right).copied().collect();
+        if !missing.is_empty() {
+            self.hyperv.add(&missing)?;
+        }
+        Ok(())
+    }
+}
+
+/// The program of Windows that has the port, if one has that is neither a part of WSL nor `except`.
+fn somebody_else(key: Key, opening: &Opening, except: Option<u32>) -> Option<Failure> {
+    let holder = opening
+        .listen
+        .iter()
+        .filter_map(|address| host::owner_of(key.protocol, *address, except))
+        .find(|holder| !host::is_of_wsl(holder))?;
+    let who = host::describe(&holder, &[]);
+    Some(Failure {
+        reason: format!(
+            "{who} has {key} of Windows, and a rule would open that: stop it, or let the service in the distro listen on another port"
+        ),
+        conflict: Some(format!("taken by {who}")),
+        stuck: None,
+    })
+}
+
+fn failure(error: StoreError) -> Failure {
+    let stuck = match error {
+        StoreError::Denied => Some(Stuck::Denied),
+        StoreError::NoAnswer
+        | StoreError::Stopped
+        | StoreError::Foreign(_)
+        | StoreError::NotKept(_)
+        | StoreError::Other(_) => None,
+    };
+    Failure {
+        reason: error.to_string(),
+        conflict: None,
+        stuck,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
