@@ -73,6 +73,14 @@ impl Executor {
         }
     }
 
+    /// Whether nothing has to be looked at before something changes. Others may change portproxy's entries at any time.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Relay(relays) => relays.is_settled(),
+            Self::Portproxy(portproxy) => portproxy.is_idle(),
+        }
+    }
+
     /// Executes actions in their order. `vms` names the run of the VM in which each distro is.
     pub async fn apply(&mut self, actions: Vec<Action>, vms: BTreeMap<String, String>) {
         match self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wslnet_protocol::{ForwardStatus, Problem, limits};
 
@@ -17,14 +17,17 @@ use crate::api::Connections;
 use crate::apply::{ConnectionGate, Executor};
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
-use crate::host::{self, Interface, SleepWatch};
+use crate::host::{self, FileWatch, Interface, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
-/// How often leases, conflicts and changed files are looked at. A conflict is resolved within a second of its end.
-const TICK: Duration = Duration::from_millis(250);
+/// How often to look while something is unsettled: a port that could not be opened, connections that drain, a file that may be
+/// half written. A conflict is resolved within a second of its end.
+const UNSETTLED: Duration = Duration::from_millis(250);
+/// The shortest pause between two looks, since clocks go in steps (see [`host::awake`]).
+const SHORTEST: Duration = Duration::from_millis(10);
 /// How many ports are tried at once for a forward that would take another one than it wants. The search goes on with the
 /// next tick, so that one distro's forwards do not keep the others waiting.
 const SEARCH: usize = 10;
@@ -110,10 +113,17 @@ impl Work {
     /// Runs until `stop`, or until the control port belongs elsewhere; then closes everything.
     pub async fn run(mut self, stop: CancellationToken) -> (Ended, Parts) {
         let mut changes = host::watch_changes();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let folders = [
+            Some(self.parts.state_dir.as_path()),
+            self.parts.config_file.path().parent(),
+        ];
+        let mut files = FileWatch::new(&folders.into_iter().flatten().collect::<Vec<_>>());
         self.look_around();
+        // What changed before the watch began.
+        self.tick().await;
+        let mut looked = Instant::now();
         let ended = loop {
+            let next_look = self.next_look(looked, files.pause());
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.execute(command).await,
@@ -124,7 +134,14 @@ impl Work {
                         self.reconcile(true).await;
                     }
                 }
-                _ = tick.tick() => self.tick().await,
+                () = files.changed() => {
+                    self.tick().await;
+                    looked = Instant::now();
+                }
+                () = sleep_until(next_look) => {
+                    self.tick().await;
+                    looked = Instant::now();
+                }
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
@@ -141,6 +158,15 @@ impl Work {
         self.parts.naming.withdraw();
         self.executor.close_all().await;
         (ended, self.parts)
+    }
+
+    /// When to look next, if nothing happens: at the end of a lease, and no later than so long after the last look.
+    fn next_look(&self, looked: Instant, longest: Duration) -> Instant {
+        let is_settled = self.executor.is_settled() && !self.parts.config_file.is_unsettled();
+        let regular = looked + if is_settled { longest } else { UNSETTLED };
+        let lease = self.ledger.next_deadline();
+        let left = lease.map(|end| end.saturating_since(host::awake()).max(SHORTEST));
+        left.map_or(regular, |left| regular.min(Instant::now() + left))
     }
 
     async fn execute(&mut self, command: Command) {

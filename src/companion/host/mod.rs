@@ -10,6 +10,7 @@ mod awake;
 mod bind;
 mod changes;
 mod excluded;
+mod files;
 mod holder;
 mod interface;
 #[cfg(target_os = "linux")]
@@ -32,7 +33,8 @@ use windows as platform;
 pub use awake::{Awake, SleepWatch, awake};
 pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
-pub use changes::{ChangeWatch, POLL, watch_changes};
+pub use changes::{ChangeWatch, watch_changes};
+pub use files::FileWatch;
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
 pub(crate) use obstacle::describe;

@@ -20,6 +20,7 @@ use crate::config::{self, ConfigFiles};
 use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
 use crate::hosts::helper;
+use crate::listeners::handover;
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
 use crate::run::{self, Places};
@@ -114,6 +115,9 @@ enum Command {
     /// Tell the daemon of the containers of one engine; for wslnetd-engines.socket
     #[command(hide = true)]
     Containers,
+    /// Open the kernel's tracepoints for the daemon; for wslnetd.service
+    #[command(hide = true)]
+    Tracepoints,
     /// Put names into /etc/hosts; for wslnetd-hosts.socket
     #[command(hide = true)]
     Hosts {
@@ -221,6 +225,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             ))?)
         }
         Command::Containers => reader::run(),
+        Command::Tracepoints => handover::give(),
         Command::Hosts { remove } => helper::run(remove),
     }
 }

@@ -4,6 +4,7 @@
 
 mod clock;
 mod facts;
+mod files;
 mod interfaces;
 mod name;
 #[cfg(test)]
@@ -14,8 +15,9 @@ mod table;
 
 pub(super) use clock::{time_awake, time_running};
 pub(super) use facts::{portproxy_entries, print_excluded_ranges, services_of};
+pub(super) use files::FileHints;
 pub(super) use interfaces::interfaces;
 pub(super) use name::own_name;
-pub(super) use netlink::AddressHints;
+pub(super) use netlink::{AddressHints, POLL};
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

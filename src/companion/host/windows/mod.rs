@@ -5,6 +5,7 @@
 mod adapters;
 mod clock;
 mod excluded;
+mod files;
 mod name;
 mod notify;
 mod portproxy;
@@ -17,8 +18,9 @@ mod wine;
 pub(super) use adapters::interfaces;
 pub(super) use clock::{time_awake, time_running};
 pub(super) use excluded::print_excluded_ranges;
+pub(super) use files::FileHints;
 pub(super) use name::own_name;
-pub(super) use notify::AddressHints;
+pub(super) use notify::{AddressHints, POLL};
 pub(super) use portproxy::portproxy_entries;
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
