@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::bench::{Rig, VM, WINDOWS, World, check, eventually, guest};
+use serde_json::Value;
+
+use crate::bench::{Rig, SOON, VM, WINDOWS, World, check, eventually, guest};
 
 /// For all that a storm has left to be put in order, on a busy machine. A port that flapped waits for up to a minute.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -61,6 +63,35 @@ fn after_a_storm_of_listeners_what_is_open_is_what_listens() {
         let open = open_of_ours(&world, WINDOWS);
         check(open.is_empty(), || format!("stale: {open:?}"))
     });
+}
+
+#[test]
+fn a_thousand_listeners_cost_one_request_and_their_end_a_few() {
+    const MANY: &str = "import socket, time\nkept = []\nfor port in range(10000, 11000):\n    s = socket.socket()\n    \
+                        s.bind((\"0.0.0.0\", port))\n    s.listen()\n    kept.append(s)\nprint(\"all\", flush=True)\n\
+                        while True: time.sleep(60)";
+    let world = World::new();
+    let mut rig = Rig::new(&world);
+    rig.companion.start();
+    let many = guest(&rig.distro.machine, "many", MANY);
+    eventually(SOON, || check(many.log().contains("all"), || many.log()));
+    rig.distro.start_connected();
+
+    let reached = |active: u64| {
+        eventually(SOON, || {
+            let status: Value = rig.companion.cli(&["status", "--json"]).json()?;
+            check(status["active"] == active, || status.to_string())?;
+            status["distros"][0]["generation"]
+                .as_u64()
+                .ok_or_else(|| status.to_string())
+        })
+    };
+    assert_eq!(reached(1000), 1, "what was there is asked for at once");
+
+    // The kernel closes them one after the other, while the daemon looks and pushes.
+    many.kill();
+    let requests = reached(0) - 1;
+    assert!((1..=30).contains(&requests), "{requests} requests");
 }
 
 /// Open ports that the storm may have opened.
