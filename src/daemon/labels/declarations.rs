@@ -164,7 +164,9 @@ impl Declarations {
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         let of_each = self.known.values().filter_map(|known| match known.answer {
             None if now.saturating_duration_since(known.since) < OVERDUE => Some(now + SOON),
-            None | Some(Err(_)) => Some((known.since + RETRY).max(now + SOON)),
+            // It may come yet, and nobody waits for it.
+            None => Some(now + OVERDUE),
+            Some(Err(_)) => Some((known.since + RETRY).max(now + SOON)),
             Some(Ok(_)) => None,
         });
         of_each.min()
