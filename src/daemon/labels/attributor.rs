@@ -370,7 +370,8 @@ impl Known {
     fn due(&self) -> Option<Instant> {
         let last = self.looked?;
         let (pause, _) = self.pause(last.saturating_duration_since(self.since));
-        Some(last.max(self.glanced.unwrap_or(last)) + pause)
+        let glanced = last.max(self.glanced.unwrap_or(last));
+        Some((glanced + pause).min(last + RECONCILE))
     }
 
     /// When the next look is due, if no process came (`quiet`) or it is not known; `None` when that is at once.

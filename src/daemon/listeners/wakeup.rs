@@ -15,7 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::pace::{Pace, Told};
-use super::tracepoint::{Key, Kind as Event, Tracepoints, Unavailable};
+use super::tracepoint::{Kind as Event, Tracepoints, Unavailable};
 
 /// Why the sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,10 @@ pub enum Wake {
 const CPUS: Duration = Duration::from_secs(10);
 /// How many events are taken out of the kernel at once; more than one says nothing more.
 const BATCH: usize = 16;
-/// What the bell is called among the events.
+/// What the bell is called among the processors whose events are waited for,
 const BELL: u64 = u64::MAX;
+/// and all that tells of processes.
+const PROCESSES: u64 = u64::MAX - 1;
 
 /// What ends a sleep, and when.
 #[derive(Debug)]
@@ -51,16 +53,21 @@ enum Kind {
 struct Rhythm {
     pace: Pace,
     events: Result<Tracepoints, Unavailable>,
-    /// The tracepoints by the numbers that epoll knows them by.
-    keys: Vec<Key>,
     /// Whether changes of processes are waited for.
     armed: bool,
     /// Waits for the events and the bell; made at the first sleep.
-    epoll: Option<Epoll>,
+    waiter: Option<Waiter>,
     cpus_followed: Instant,
     /// Whether that is not to wait.
     cpus_due: bool,
     has_udp: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    all: Epoll,
+    /// What tells of processes, on every processor: one of them waking us up is enough, so they stand in `all` as one.
+    processes: Epoll,
 }
 
 /// How the daemon learns of changes, for people.
@@ -87,9 +94,8 @@ impl WakeUp {
         let mut rhythm = Rhythm {
             pace: Pace::new(Told::Nothing, now),
             events,
-            keys: Vec::new(),
             armed: false,
-            epoll: None,
+            waiter: None,
             cpus_followed: now,
             cpus_due: false,
             has_udp: false,
@@ -189,86 +195,68 @@ impl Rhythm {
     }
 
     fn wait_for_event(&mut self, bell: &Bell, pause: Duration, processes: bool) -> io::Result<Wake> {
-        let epoll = match self.epoll.take() {
-            Some(epoll) => epoll,
+        let waiter = match self.waiter.take() {
+            Some(waiter) => waiter,
             None => self.watch_all(bell)?,
         };
         if processes && !self.armed {
-            self.arm(&epoll)?;
+            let mut once = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, PROCESSES);
+            waiter.all.modify(&waiter.processes.0, &mut once)?;
+            self.armed = true;
         }
         let mut events = [EpollEvent::empty(); BATCH];
-        let waited = epoll.wait(&mut events, timeout(pause));
-        self.epoll = Some(epoll);
+        let waited = waiter.all.wait(&mut events, timeout(pause));
+        self.waiter = Some(waiter);
         let count = match waited {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(errno) => return Err(errno.into()),
         };
-        let mut of_processes = false;
-        let mut of_others = count == 0;
+        let mut wake = if count == 0 { Wake::Due } else { Wake::Processes };
         for event in events.iter().take(count) {
-            let key = usize::try_from(event.data())
-                .ok()
-                .and_then(|at| self.keys.get(at))
-                .copied();
-            let Some(key) = key else {
-                if bell.heard() == Wake::Stop {
-                    return Ok(Wake::Stop);
+            match event.data() {
+                BELL if bell.heard() == Wake::Stop => return Ok(Wake::Stop),
+                BELL => wake = Wake::Due,
+                PROCESSES => self.armed = false,
+                cpu => {
+                    if event
+                        .events()
+                        .intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR)
+                    {
+                        self.lose(cpu);
+                    }
+                    self.pace.event(Instant::now());
+                    wake = Wake::Due;
                 }
-                of_others = true;
-                continue;
+            }
+        }
+        Ok(wake)
+    }
+
+    fn watch_all(&mut self, bell: &Bell) -> io::Result<Waiter> {
+        let all = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let processes = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        all.add(&bell.0.rung, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        for ((kind, cpu), event) in self.events.iter().flat_map(Tracepoints::fds) {
+            let waiter = match kind {
+                Event::Listeners => &all,
+                Event::Fork | Event::Exec | Event::Exit => &processes,
             };
-            if event
-                .events()
-                .intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR)
-            {
-                self.lose(key);
-            }
-            if key.0 == Event::Listeners {
-                self.pace.event(Instant::now());
-                of_others = true;
-            } else {
-                of_processes = true;
-            }
+            waiter.add(event, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(cpu)))?;
         }
-        self.armed &= !of_processes;
-        Ok(if of_processes && !of_others {
-            Wake::Processes
-        } else {
-            Wake::Due
-        })
-    }
-
-    fn watch_all(&mut self, bell: &Bell) -> io::Result<Epoll> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&bell.0.rung, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        // Before anybody wants to know of them.
+        all.add(&processes.0, EpollEvent::new(EpollFlags::EPOLLONESHOT, PROCESSES))?;
         self.armed = false;
-        self.keys.clear();
-        for (number, (key, event)) in (0..).zip(self.events.iter().flat_map(Tracepoints::fds)) {
-            epoll.add(event, EpollEvent::new(flags(key), number))?;
-            self.keys.push(key);
-        }
-        Ok(epoll)
-    }
-
-    /// Has each tracepoint of processes tell once more.
-    fn arm(&mut self, epoll: &Epoll) -> io::Result<()> {
-        for (number, (key, event)) in (0..).zip(self.events.iter().flat_map(Tracepoints::fds)) {
-            if key.0 != Event::Listeners {
-                epoll.modify(event, &mut EpollEvent::new(flags(key), number))?;
-            }
-        }
-        self.armed = true;
-        Ok(())
+        Ok(Waiter { all, processes })
     }
 
     /// One that is hung up would wake us up for ever. It is opened again with the next look at the processors, where that is
     /// allowed.
-    fn lose(&mut self, key: Key) {
-        if let Ok(events) = &mut self.events {
-            events.forget(key);
+    fn lose(&mut self, cpu: u64) {
+        if let (Ok(events), Ok(cpu)) = (&mut self.events, u32::try_from(cpu)) {
+            events.forget((Event::Listeners, cpu));
         }
-        self.epoll = None;
+        self.waiter = None;
         self.cpus_due = true;
     }
 
@@ -285,7 +273,7 @@ impl Rhythm {
         match events.follow_cpus() {
             Ok(false) if events.cpus() == before => {}
             // All are put together anew at the next wait.
-            Ok(_) => self.epoll = None,
+            Ok(_) => self.waiter = None,
             Err(reason) => self.give_up(reason),
         }
     }
@@ -294,7 +282,7 @@ impl Rhythm {
     fn give_up(&mut self, reason: Unavailable) {
         tracing::warn!(%reason, "listeners are looked for ten times a second from now on");
         self.events = Err(reason);
-        self.epoll = None;
+        self.waiter = None;
         self.set_pace();
     }
 }
@@ -365,13 +353,6 @@ impl Bell {
             tracing::trace!(%errno, "the bell was not rung");
         }
         Wake::Due
-    }
-}
-
-fn flags((kind, _): Key) -> EpollFlags {
-    match kind {
-        Event::Listeners => EpollFlags::EPOLLIN,
-        Event::Fork | Event::Exec | Event::Exit => EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT,
     }
 }
 
