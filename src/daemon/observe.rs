@@ -1,6 +1,6 @@
 //! The observer: a thread that keeps an up-to-date picture of the listeners and their owners.
 //!
-//! It waits for a wake-up, scans, attributes, and publishes the whole picture when it differs from the last one. What
+//! It sleeps until something may have changed, scans, attributes, and publishes the whole picture when it differs from the last one. What
 //! should happen to a listener is decided elsewhere. It has a thread of its own because reading /proc blocks, and
 //! because the watchdog wants to know whether this very loop still turns.
 
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 
 use crate::labels::{Attributor, Labels, Owner, labels_of};
 use crate::listeners::{
-    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, bell,
+    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, WakeUpView,
+    bell,
 };
 
 /// Pauses after failed scans; the last one repeats.
@@ -46,6 +47,8 @@ pub struct Observation {
     pub listeners: Vec<Listener>,
     /// Where the sockets were read from.
     pub source: Source,
+    /// How it is learnt that there is something new.
+    pub wake_up: WakeUpView,
     /// When the scan was made that first saw this picture.
     pub at: Instant,
     /// How many scans had succeeded by then, this one included.
@@ -70,6 +73,9 @@ pub enum ObserveError {
     /// /proc is missing or closed to us.
     #[error("cannot open /proc")]
     Proc(#[source] io::Error),
+    /// Nothing to wake the thread up with.
+    #[error("cannot make what wakes up the watch for listeners")]
+    Bell(#[source] io::Error),
     /// No thread.
     #[error("cannot start the thread that watches for listeners")]
     Thread(#[source] io::Error),
@@ -95,7 +101,7 @@ impl Observer {
         Self::start_with(Eyes::open(choice, udp)?, wake_up)
     }
 
-    /// Looks by another source, or for other UDP sockets, from the next scan on. What is known of listeners and their
+    /// Looks by another source, or for other UDP sockets, from now on. What is known of listeners and their
     /// owners stays: forgotten for a moment, they would have to be closed for that moment.
     ///
     /// # Errors
@@ -103,12 +109,16 @@ impl Observer {
     pub fn look_by(&self, choice: SourceChoice, udp: UdpInterest) -> Result<(), ObserveError> {
         let eyes = Eyes::open(choice, udp)?;
         *self.next_eyes.lock().unwrap_or_else(PoisonError::into_inner) = Some(eyes);
+        if let Some(ringer) = &self.ringer {
+            ringer.ring();
+        }
         Ok(())
     }
 
-    fn start_with(eyes: Eyes, wake_up: WakeUp) -> Result<Self, ObserveError> {
+    fn start_with(eyes: Eyes, mut wake_up: WakeUp) -> Result<Self, ObserveError> {
         let attributor = Attributor::new().map_err(ObserveError::Proc)?;
-        let (ringer, bell) = bell();
+        let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
+        wake_up.look_for_udp(eyes.has_udp);
         let (sender, observed) = watch::channel(Observed::default());
         let pulse = Arc::new(AtomicU64::new(0));
         let next_eyes = Arc::default();
@@ -187,15 +197,19 @@ impl Scan for Scanner {
 struct Eyes {
     scanner: Box<dyn Scan>,
     source: Source,
+    /// Whether it looks for UDP sockets, too.
+    has_udp: bool,
 }
 
 impl Eyes {
     fn open(choice: SourceChoice, udp: UdpInterest) -> Result<Self, OpenError> {
+        let has_udp = !udp.is_none();
         let scanner = Scanner::open(choice, udp)?;
         let source = scanner.source_in_use();
         Ok(Self {
             scanner: Box::new(scanner),
             source,
+            has_udp,
         })
     }
 }
@@ -225,15 +239,20 @@ impl Loop {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
             if let Some(eyes) = next {
+                self.wake_up.look_for_udp(eyes.has_udp);
                 self.eyes = eyes;
             }
+            let start = Instant::now();
             match self.eyes.scanner.scan() {
-                Ok(sockets) => self.publish(sockets),
+                Ok(sockets) => {
+                    let has_changed = self.publish(sockets);
+                    self.wake_up.looked(start, Instant::now(), has_changed);
+                }
                 Err(error) => self.report(&error),
             }
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let wake = match self.failures.checked_sub(1) {
-                None => self.wake_up.wait(&mut self.bell),
+                None => self.sleep(),
                 Some(earlier) => {
                     let pause = PAUSES.get(earlier).or(PAUSES.last()).copied().unwrap_or_default();
                     self.bell.wait(pause)
@@ -245,7 +264,21 @@ impl Loop {
         }
     }
 
-    fn publish(&mut self, sockets: Vec<Socket>) {
+    fn sleep(&mut self) -> Wake {
+        self.attributor
+            .is_told_of_processes(self.wake_up.tells_of_processes());
+        loop {
+            let limit = self.attributor.next(Instant::now());
+            let processes = !self.attributor.knows_that_processes_changed();
+            match self.wake_up.sleep(&self.bell, limit, processes) {
+                Wake::Processes => self.attributor.processes_changed(),
+                wake @ (Wake::Due | Wake::Stop) => return wake,
+            }
+        }
+    }
+
+    /// Says whether there is anything new.
+    fn publish(&mut self, sockets: Vec<Socket>) -> bool {
         let at = Instant::now();
         self.scans += 1;
         if self.failures > 0 {
@@ -266,24 +299,23 @@ impl Loop {
                 owner,
             })
             .collect();
-        let (source, scans) = (self.eyes.source, self.scans);
+        let (source, wake_up, scans) = (self.eyes.source, self.wake_up.view(), self.scans);
         self.sender.send_if_modified(|observed| {
             let recovered = observed.trouble.take().is_some();
-            if observed
-                .last
-                .as_ref()
-                .is_some_and(|last| last.listeners == listeners && last.source == source)
-            {
+            if observed.last.as_ref().is_some_and(|last| {
+                last.listeners == listeners && last.source == source && last.wake_up == wake_up
+            }) {
                 return recovered;
             }
             observed.last = Some(Arc::new(Observation {
                 listeners,
                 source,
+                wake_up,
                 at,
                 scans,
             }));
             true
-        });
+        })
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.

@@ -109,6 +109,8 @@ pub struct Picture {
     pub recheck: Option<Instant>,
     /// How listeners are found; `None` before the first scan.
     pub source: Option<String>,
+    /// How it is learnt that there is something new; `None` before the first scan.
+    pub wake_up: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
     /// What is in the distro's hosts file, if names are kept there.
@@ -245,6 +247,7 @@ impl Picture {
             unit_trouble: inputs.units.trouble().map(str::to_owned),
             recheck,
             source: last.map(|last| last.source.to_string()),
+            wake_up: last.map(|last| last.wake_up.text.clone()),
             scan_error: inputs.observed.trouble.clone(),
             hosts: inputs.hosts.map(str::to_owned),
             config_error: inputs.config_error.map(str::to_owned),

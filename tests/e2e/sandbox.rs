@@ -85,7 +85,7 @@ print("attempts ended")
         .map(|line| match line.split_once('=') {
             Some(("ExecStart", _)) => "ExecStart=/usr/bin/python3 /etc/probe.py",
             Some(("Type", _)) => "Type=oneshot",
-            Some(("Restart" | "WatchdogSec" | "ExecReload" | "NotifyAccess", _)) => "",
+            Some(("Restart" | "WatchdogSec" | "ExecReload" | "ExecStartPre" | "NotifyAccess", _)) => "",
             Some(("ExecPaths", _)) => "ExecPaths=/usr/bin /usr/lib /lib -/lib64",
             _ => line,
         })

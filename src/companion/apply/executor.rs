@@ -126,6 +126,15 @@ impl Executor {
         carrier || self.firewall.is_due(now)
     }
 
+    /// Whether nothing has to be looked at before something changes. Others may change portproxy's entries at any time.
+    pub fn is_settled(&self) -> bool {
+        let carrier = match &self.carrier {
+            Carrier::Relay(relays) => relays.is_settled(),
+            Carrier::Portproxy(portproxy) => portproxy.is_idle(),
+        };
+        carrier && self.firewall.is_settled()
+    }
+
     /// Executes actions in their order. `vms` names the run of the VM in which each distro is.
     pub async fn apply(&mut self, actions: Vec<Action>, vms: BTreeMap<String, String>) {
         match &mut self.carrier {

@@ -120,6 +120,11 @@ impl Relays {
         &self.actual
     }
 
+    /// Whether nothing is tried again and nothing drains.
+    pub fn is_settled(&self) -> bool {
+        !self.actual.has_failures() && self.draining.is_empty()
+    }
+
     /// What a forward has carried so far.
     pub fn counters(&self, key: &Key) -> Option<Counters> {
         self.forwarders.get(key).map(Forwarder::counters)

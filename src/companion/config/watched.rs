@@ -1,5 +1,7 @@
 //! `companion.toml` while the program runs: looked at again and again, taken over when it changed and is sound.
 
+use std::path::Path;
+
 use wslnet_console::diagnose::{ConfigFile, Report, Source};
 
 use super::Config;
@@ -46,8 +48,19 @@ impl WatchedConfig {
             self.seen = Some(read);
             return None;
         }
+        self.seen = None;
         self.last = Some(read.clone());
         Some(read.and_then(|source| Config::parse(source).map_err(|report| report.render(false))))
+    }
+
+    /// Whether a change was seen once, so that the file has to be looked at again soon.
+    pub fn is_unsettled(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 }
 
@@ -67,7 +80,9 @@ mod tests {
 
         std::fs::write(&path, "reach = \"host\"").unwrap();
         assert!(watched.changed().is_none(), "seen once, which may be half a file");
+        assert!(watched.is_unsettled());
         assert_eq!(watched.changed().unwrap().unwrap().policy.reach, Reach::Host);
+        assert!(!watched.is_unsettled());
         assert!(watched.changed().is_none());
 
         std::fs::write(&path, "reech = \"host\"").unwrap();

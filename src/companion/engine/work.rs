@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wslnet_protocol::{ForwardStatus, Problem, limits};
 
@@ -20,14 +20,17 @@ use crate::control_address::{ControlAddress, ControlPorts};
 use crate::event_log;
 use crate::firewall::{self, FirewallWatch};
 use crate::form::Form;
-use crate::host::{self, Awake, Interface, NetworkWatch, SleepWatch};
+use crate::host::{self, Awake, FileWatch, Interface, NetworkWatch, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};
 use crate::trust::Trust;
 
-/// How often leases, conflicts and changed files are looked at. A conflict is resolved within a second of its end.
-const TICK: Duration = Duration::from_millis(250);
+/// How often to look while something is unsettled: a port that could not be opened, connections that drain, a file that may be
+/// half written. A conflict is resolved within a second of its end.
+const UNSETTLED: Duration = Duration::from_millis(250);
+/// The shortest pause between two looks, since clocks go in steps (see [`host::awake`]).
+const SHORTEST: Duration = Duration::from_millis(10);
 /// How many ports are tried at once for a forward that would take another one than it wants. The search goes on with the
 /// next tick, so that one distro's forwards do not keep the others waiting.
 const SEARCH: usize = 10;
@@ -138,11 +141,18 @@ impl Work {
     pub async fn run(mut self, stop: CancellationToken) -> (Ended, Parts) {
         let resumed = self.parts.resumed.clone();
         let mut changes = host::watch_changes();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let folders = [
+            Some(self.parts.state_dir.as_path()),
+            self.parts.config_file.path().parent(),
+        ];
+        let mut files = FileWatch::new(&folders.into_iter().flatten().collect::<Vec<_>>());
         self.networks.first(FIRST_ANSWER).await;
         self.look_around();
+        // What changed before the watch began.
+        self.tick().await;
+        let mut looked = Instant::now();
         let ended = loop {
+            let next_look = self.next_look(looked, files.pause());
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.execute(command).await,
@@ -159,10 +169,17 @@ impl Work {
                     }
                 }
                 () = self.firewall.changed() => self.look_at_firewall(),
-                _ = tick.tick() => self.tick().await,
                 () = resumed.notified() => {
                     self.look_around();
                     self.reconcile(true).await;
+                }
+                () = files.changed() => {
+                    self.tick().await;
+                    looked = Instant::now();
+                }
+                () = sleep_until(next_look) => {
+                    self.tick().await;
+                    looked = Instant::now();
                 }
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
@@ -174,6 +191,16 @@ impl Work {
         self.parts.naming.withdraw();
         self.executor.close_all().await;
         (ended, self.parts)
+    }
+
+    /// When to look next, if nothing happens: at the end of a lease, and no later than so long after the last look.
+    fn next_look(&self, looked: Instant, longest: Duration) -> Instant {
+        let misses_port = self.parts.given_up.is_some() && self.ledger.sessions().next().is_none();
+        let is_settled = self.executor.is_settled() && !self.parts.config_file.is_unsettled() && !misses_port;
+        let regular = looked + if is_settled { longest } else { UNSETTLED };
+        let lease = self.ledger.next_deadline();
+        let left = lease.map(|end| end.saturating_since(host::awake()).max(SHORTEST));
+        left.map_or(regular, |left| regular.min(Instant::now() + left))
     }
 
     async fn execute(&mut self, command: Command) {

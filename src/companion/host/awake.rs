@@ -43,7 +43,7 @@ impl Awake {
 /// Notices that the machine has slept: one clock has gone on and the other has stood still.
 ///
 /// A power notification would come no sooner. A program that sleeps hears of it only once it runs again, and then it looks at the clocks
-/// within a quarter of a second; and no form in which the companion runs needs a window or a registration for it.
+/// within a second, as the timers of Windows go on while it sleeps; and no form in which the companion runs needs a window or a registration for it.
 #[derive(Debug)]
 pub struct SleepWatch {
     asleep: Duration,

@@ -494,6 +494,25 @@ fn a_new_address_of_the_vm_is_only_a_new_target() {
 }
 
 #[test]
+fn a_thousand_forwards_get_their_new_target_in_one_pass() {
+    let mut bench = Bench::new();
+    let ports = 10_000..11_000_u16;
+    let forwards: Vec<Forward> = ports.clone().map(|port| forward(port.into(), port)).collect();
+    bench.put("a", &forwards, &[]);
+    bench.settle(false);
+
+    bench.peer("a", "172.20.0.77");
+    let pass = bench.pass(false);
+
+    let expected = ports.map(|port| Action::Retarget {
+        key: key(port),
+        target: address(&format!("172.20.0.77:{port}")),
+    });
+    assert!(pass.into_iter().eq(expected));
+    assert_eq!(bench.pass(false), []);
+}
+
+#[test]
 fn a_new_address_of_windows_is_followed() {
     let mut bench = Bench::new();
     bench.put("a", &[forward(1, 8000)], &[]);

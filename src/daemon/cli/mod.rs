@@ -21,6 +21,7 @@ use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
 use crate::doctor;
 use crate::hosts::helper;
+use crate::listeners::handover;
 use crate::pair::{self, PairArgs};
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
@@ -126,6 +127,9 @@ enum Command {
     /// Tell the daemon of the containers of one engine; for wslnetd-engines.socket
     #[command(hide = true)]
     Containers,
+    /// Open the kernel's tracepoints for the daemon; for wslnetd.service
+    #[command(hide = true)]
+    Tracepoints,
     /// Put names into /etc/hosts; for wslnetd-hosts.socket
     #[command(hide = true)]
     Hosts {
@@ -236,6 +240,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             ))?)
         }
         Command::Containers => reader::run(),
+        Command::Tracepoints => handover::give(),
         Command::Hosts { remove } => helper::run(remove),
     };
     done.map(|()| output::Exit::Ok.into())

@@ -72,6 +72,9 @@ pub(super) fn status(status: &StatusReport) -> String {
         "source",
         status.source.clone().unwrap_or_else(|| "no scan yet".to_owned()),
     );
+    if let Some(wake_up) = &status.wake_up {
+        line("wake-up", wake_up.clone());
+    }
     for trouble in &status.container_troubles {
         line("containers", trouble.clone());
     }

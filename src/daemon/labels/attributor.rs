@@ -3,11 +3,17 @@
 //! All distros share one network namespace, so a scan shows everybody's sockets. A socket is ours only when a process in
 //! our own /proc holds it; the others are foreign. Who holds a socket changes while it lives: processes fork, start
 //! other programs, pass descriptors on, and a manager (PID 1, `systemd --user`) lends its sockets to services that come
-//! and go. Known holders are checked once a second, which costs a few reads each. Others are found only by looking
+//! and go. Known holders are checked once a second, which costs a few reads each, or, where the kernel tells of processes
+//! ([`Attributor::processes_changed`]), once a second while it does and twice a minute while it does not. Others are found only by looking
 //! through the whole of /proc, which is the dear part: at once for a new socket and for one that lost a holder, then
-//! ever more rarely (see [`Known::pause`]), and never less than every ten seconds. One walk answers for all sockets, so
-//! the next one waits for the most impatient socket only. Sockets that still belong to nobody are then looked for in the
-//! threads of all processes, now and then: a thread may have descriptors of its own.
+//! ever more rarely (see [`Known::pause`]), and in the end every ten seconds while processes come, since a new one may have
+//! been given any socket; where none has come, once a minute. One walk answers for all sockets, so the next one waits for
+//! the most impatient socket only. Sockets that still belong to nobody are then looked for in the threads of all processes,
+//! now and then: a thread may have descriptors of its own.
+//!
+//! A new socket is owned by nobody before the whole walk has been made, though the kernel's event could name the process
+//! that made it listen: another process may hold it too, and it may be that one that the configuration, or its own
+//! environment, keeps private.
 //!
 //! What holders say of themselves is read from their environments by other threads ([`Declarations`]), because that can
 //! hang; here nothing does.
@@ -24,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::declarations::{Declarations, Heard};
 use super::names::{Names, Subordinates, Users};
-use super::processes::{Description, Holder, OpenProcess, Process, Processes};
+use super::processes::{Births, Description, Holder, OpenProcess, Process, Processes};
 use super::{Declared, Owner};
 use crate::listeners::Socket;
 
@@ -51,8 +57,12 @@ const STEADY: Duration = Duration::from_secs(10);
 const THREADS_FROM: Duration = Duration::from_millis(4400);
 /// The longer a look into the threads takes, the rarer it is: at most this part of the time.
 const THREADS_SHARE: u32 = 100;
-/// How often remembered holders are checked.
+/// The longest time between two walks, though no process has come. What is left is that one was handed a descriptor.
+const RECONCILE: Duration = Duration::from_secs(60);
+/// How often remembered holders are checked,
 const VERIFY: Duration = Duration::from_secs(1);
+/// and where it is known that no process came, went, or runs another program. What is left is that one closed a descriptor.
+const VERIFY_QUIET: Duration = Duration::from_secs(30);
 
 /// The PID of the distro's init, which holds sockets on behalf of services.
 const INIT: i32 = 1;
@@ -69,6 +79,12 @@ pub struct Attributor {
     declarations: Declarations,
     known: BTreeMap<Key, Known>,
     verified: Option<Instant>,
+    /// The last process that had come at the last walk.
+    births: Option<Births>,
+    /// Whether the kernel tells of processes.
+    is_told: bool,
+    /// Whether it has told of any since holders were checked; always, where it does not tell.
+    news: bool,
     warned: bool,
     /// When the threads may be looked through again; `None` before the first time.
     threads_next: Option<Instant>,
@@ -100,6 +116,8 @@ struct Known {
     since: Instant,
     /// When it was last looked for; `None` when that is due at once.
     looked: Option<Instant>,
+    /// When a look was last found to be of no use, as no process had come.
+    glanced: Option<Instant>,
 }
 
 impl Attributor {
@@ -123,6 +141,9 @@ impl Attributor {
             subordinates: Subordinates::new(etc.join("subuid")),
             known: BTreeMap::new(),
             verified: None,
+            births: None,
+            is_told: false,
+            news: true,
             warned: false,
             threads_next: None,
         })
@@ -138,13 +159,14 @@ impl Attributor {
             .is_none_or(|last| now.saturating_duration_since(last) >= VERIFY)
         {
             self.verified = Some(now);
+            self.news &= !self.is_told;
             self.users.refresh();
             self.groups.refresh();
             self.subordinates.refresh(&self.users);
             self.verify(now);
             is_news = true;
         }
-        if self.known.values().any(|known| known.is_due(now)) {
+        if self.known.values().any(|known| known.is_due(now)) && self.is_worth_a_look(now) {
             self.look(now);
             is_news = true;
         }
@@ -157,6 +179,49 @@ impl Attributor {
         sockets.iter().map(|socket| self.owner(socket, now)).collect()
     }
 
+    /// When [`Self::attribute`] is next to be called, though the sockets are the same; `None` while there are none.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        if self.known.is_empty() {
+            return None;
+        }
+        let quiet = self.is_told && !self.news;
+        let looks = self.known.values().map(|known| known.next(quiet).unwrap_or(now));
+        let verify_pause = if quiet { VERIFY_QUIET } else { VERIFY };
+        let verify = self.verified.map_or(now, |last| last + verify_pause);
+        looks.chain([verify]).chain(self.declarations.next(now)).min()
+    }
+
+    /// From now on [`Self::processes_changed`] is called whenever a process comes, goes or runs another program; or not any
+    /// more.
+    pub fn is_told_of_processes(&mut self, is_told: bool) {
+        self.is_told = is_told;
+    }
+
+    /// Some process came, went, or runs another program.
+    pub fn processes_changed(&mut self) {
+        self.news = true;
+    }
+
+    /// Whether it is known already that processes changed, and will be looked into.
+    pub fn knows_that_processes_changed(&self) -> bool {
+        self.news
+    }
+
+    /// Whether a look that is due could find anything new. A process that has come since the last one may have been given
+    /// any socket.
+    fn is_worth_a_look(&mut self, now: Instant) -> bool {
+        let births = self.processes.births();
+        let has_news = births.is_none() || births != self.births;
+        if has_news || self.known.values().any(|known| known.is_urgent(now)) {
+            self.births = births;
+            return true;
+        }
+        for known in self.known.values_mut().filter(|known| known.is_due(now)) {
+            known.glanced = Some(now);
+        }
+        false
+    }
+
     /// Forgets what is gone and makes what is new due.
     fn follow(&mut self, sockets: &[Socket], now: Instant) {
         let present: BTreeSet<Key> = sockets.iter().map(Key::of).collect();
@@ -166,6 +231,7 @@ impl Attributor {
                 holders: Vec::new(),
                 since: now,
                 looked: None,
+                glanced: None,
             });
         }
     }
@@ -297,24 +363,47 @@ impl Attributor {
 
 impl Known {
     fn is_due(&self, now: Instant) -> bool {
+        self.due().is_none_or(|due| now >= due)
+    }
+
+    /// When the next look is due; `None` when that is at once.
+    fn due(&self) -> Option<Instant> {
+        let last = self.looked?;
+        let (pause, _) = self.pause(last.saturating_duration_since(self.since));
+        let glanced = last.max(self.glanced.unwrap_or(last));
+        Some((glanced + pause).min(last + RECONCILE))
+    }
+
+    /// When the next look is due, if no process came (`quiet`) or it is not known; `None` when that is at once.
+    fn next(&self, quiet: bool) -> Option<Instant> {
+        let last = self.looked?;
+        let (_, is_young) = self.pause(last.saturating_duration_since(self.since));
+        if quiet && !is_young {
+            Some(last + RECONCILE)
+        } else {
+            self.due()
+        }
+    }
+
+    /// Whether the look that is due has to be made although no process has come: what is young is still being made, and
+    /// nothing is left out for ever.
+    fn is_urgent(&self, now: Instant) -> bool {
         self.looked.is_none_or(|last| {
-            let age = last.saturating_duration_since(self.since);
-            now.saturating_duration_since(last) >= self.pause(age)
+            let (_, is_young) = self.pause(last.saturating_duration_since(self.since));
+            now.saturating_duration_since(last) >= RECONCILE || (is_young && self.is_due(now))
         })
     }
 
-    /// How long a look at this age stays good enough.
-    fn pause(&self, age: Duration) -> Duration {
+    /// How long a look at this age stays good enough, and whether that is still an early one.
+    fn pause(&self, age: Duration) -> (Duration, bool) {
         let lent = self.holders.iter().all(|holder| is_manager(holder.process()));
         let (young, later) = match (self.holders.is_empty(), lent) {
             (true, _) => (UNSETTLED, STEADY),
             (false, true) => (UNSETTLED, LENT),
             (false, false) => (OWNED, STEADY),
         };
-        young
-            .iter()
-            .find(|(until, _)| age < *until)
-            .map_or(later, |(_, pause)| *pause)
+        let early = young.iter().find(|(until, _)| age < *until);
+        early.map_or((later, false), |(_, pause)| (*pause, true))
     }
 
     /// The holders whose word counts: managers speak for a socket that nobody else holds.

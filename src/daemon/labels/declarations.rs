@@ -23,6 +23,8 @@ pub(super) const LIMITS: Limits = Limits {
 };
 /// Long enough for many, as a read takes well under a millisecond; short enough for nobody to notice.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// When to listen again for an answer that was not there.
+const SOON: Duration = Duration::from_millis(50);
 /// When an answer is not expected any more.
 const OVERDUE: Duration = Duration::from_secs(2);
 /// When to ask again after an error.
@@ -156,6 +158,18 @@ impl Declarations {
                 .get(identity)
                 .is_some_and(|known| known.question == *question)
         });
+    }
+
+    /// When there may be more to hear, or something is to be asked again.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        let of_each = self.known.values().filter_map(|known| match known.answer {
+            None if now.saturating_duration_since(known.since) < OVERDUE => Some(now + SOON),
+            // It may come yet, and nobody waits for it.
+            None => Some(now + OVERDUE),
+            Some(Err(_)) => Some((known.since + RETRY).max(now + SOON)),
+            Some(Ok(_)) => None,
+        });
+        of_each.min()
     }
 
     /// What the parent of a process said, if both run in the same program.

@@ -137,6 +137,17 @@ impl Walk {
     }
 }
 
+/// The number that was given last to a process or a thread of this PID namespace, or of one inside it: the last one in
+/// `/proc/loadavg` (proc_loadavg(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Births(u32);
+
+impl Births {
+    fn parse(loadavg: &str) -> Option<Self> {
+        Some(Self(loadavg.split_whitespace().nth(4)?.parse().ok()?))
+    }
+}
+
 /// The processes below one /proc.
 #[derive(Debug)]
 pub(super) struct Processes {
@@ -204,6 +215,15 @@ impl Processes {
             }
         }
         Ok(walk)
+    }
+
+    /// Which process or thread came last: while it stays the same none has come. `None` where that is not told. It costs
+    /// one short read.
+    pub(super) fn births(&self) -> Option<Births> {
+        let mut text = String::new();
+        let file = File::from(openat(&self.proc, "loadavg", FILE, Mode::empty()).ok()?);
+        file.take(FILE_LIMIT).read_to_string(&mut text).ok()?;
+        Births::parse(&text)
     }
 
     /// Opens a process; `None` when it is gone.
@@ -413,6 +433,14 @@ mod tests {
         assert_eq!(socket_inode(b"/tmp/socket:[4242]"), None);
         assert_eq!(socket_inode(b"pipe:[4242]"), None);
         assert_eq!(socket_inode(b"socket:[]"), None);
+    }
+
+    #[test]
+    fn the_process_that_came_last_is_the_last_number_of_loadavg() {
+        assert_eq!(Births::parse("0.00 0.01 0.05 1/123 4567\n"), Some(Births(4567)));
+        for odd in ["", "0.00 0.01 0.05 1/123", "0.00 0.01 0.05 1/123 x"] {
+            assert_eq!(Births::parse(odd), None, "{odd}");
+        }
     }
 
     #[test]

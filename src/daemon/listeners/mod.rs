@@ -6,8 +6,10 @@
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod pace;
 mod procfs;
 mod sock_diag;
+mod tracepoint;
 mod udp;
 mod wakeup;
 
@@ -19,8 +21,9 @@ use wslnet_protocol::Protocol;
 
 use self::udp::Udp;
 
+pub(crate) use self::tracepoint::handover;
 pub use self::udp::UdpInterest;
-pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, bell};
+pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, WakeUpView, bell};
 
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

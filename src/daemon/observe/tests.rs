@@ -10,16 +10,12 @@ use wslnet_protocol::Protocol;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(20);
-const NEVER: WakeUp = WakeUp::Poll {
-    every: Duration::from_secs(3600),
-};
-const OFTEN: WakeUp = WakeUp::Poll {
-    every: Duration::from_millis(5),
-};
+const HOUR: Duration = Duration::from_secs(3600);
+const OFTEN: Duration = Duration::from_millis(5);
 
 #[test]
 fn a_listener_appears_with_its_owner_and_goes() {
-    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), OFTEN).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), WakeUp::every(OFTEN)).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
 
@@ -41,7 +37,7 @@ fn a_udp_socket_of_interest_appears_with_its_owner_and_goes() {
         ports: vec![port..=port],
         servers: false,
     };
-    let observer = Observer::start(SourceChoice::Auto, interest, OFTEN).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, interest, WakeUp::every(OFTEN)).unwrap();
     let udp = |observed: &Observed| {
         let listeners = &observed.last.as_ref()?.listeners;
         let found = listeners
@@ -70,7 +66,7 @@ fn another_way_to_look_forgets_nothing_that_is_known() {
         ports: vec![udp..=udp],
         servers: false,
     };
-    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), OFTEN).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), WakeUp::every(OFTEN)).unwrap();
     let before = wait_for(&observer, |observed| find(observed, tcp).cloned());
 
     observer.look_by(SourceChoice::Auto, interest).unwrap();
@@ -88,7 +84,12 @@ fn another_way_to_look_forgets_nothing_that_is_known() {
 
 #[test]
 fn another_source_is_told_though_it_shows_the_same() {
-    let observer = Observer::start(SourceChoice::SockDiag, UdpInterest::default(), OFTEN).unwrap();
+    let observer = Observer::start(
+        SourceChoice::SockDiag,
+        UdpInterest::default(),
+        WakeUp::every(OFTEN),
+    )
+    .unwrap();
     wait_for(&observer, |observed| observed.last.clone());
 
     observer
@@ -103,7 +104,7 @@ fn another_source_is_told_though_it_shows_the_same() {
 #[test]
 fn nothing_is_published_while_nothing_changes_but_the_pulse_goes_on() {
     let source = Scripted::new(vec![socket(1)]);
-    let observer = source.observe(OFTEN);
+    let observer = source.observe(WakeUp::every(OFTEN));
     let first = wait_for(&observer, |observed| observed.last.clone());
     let mut receiver = observer.observed();
     receiver.mark_unchanged();
@@ -118,7 +119,7 @@ fn nothing_is_published_while_nothing_changes_but_the_pulse_goes_on() {
 #[test]
 fn a_failing_scan_keeps_the_last_list_and_says_why() {
     let source = Scripted::new(vec![socket(1)]);
-    let observer = source.observe(OFTEN);
+    let observer = source.observe(WakeUp::every(OFTEN));
     wait_for(&observer, |observed| observed.last.clone());
 
     source.fail();
@@ -142,7 +143,7 @@ fn failing_scans_are_repeated_with_pauses() {
     let source = Scripted::new(Vec::new());
     source.fail();
     let start = Instant::now();
-    let observer = source.observe(OFTEN);
+    let observer = source.observe(WakeUp::every(OFTEN));
 
     wait_for(&observer, |_| (observer.pulse() >= 3).then_some(()));
 
@@ -153,7 +154,7 @@ fn failing_scans_are_repeated_with_pauses() {
 fn before_the_first_good_scan_nothing_is_known() {
     let source = Scripted::new(Vec::new());
     source.fail();
-    let observer = source.observe(OFTEN);
+    let observer = source.observe(WakeUp::every(OFTEN));
 
     let failing = wait_for(&observer, |observed| {
         observed.trouble.is_some().then(|| observed.clone())
@@ -167,7 +168,7 @@ fn before_the_first_good_scan_nothing_is_known() {
 
 #[test]
 fn a_long_sleep_does_not_delay_the_end() {
-    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), NEVER).unwrap();
+    let observer = Observer::start(SourceChoice::Auto, UdpInterest::default(), WakeUp::every(HOUR)).unwrap();
     let receiver = observer.observed();
     wait_for(&observer, |observed| observed.last.clone());
     let start = Instant::now();
@@ -194,6 +195,7 @@ impl Scripted {
         let eyes = Eyes {
             scanner: Box::new(self.clone()),
             source: Source::SockDiag,
+            has_udp: false,
         };
         Observer::start_with(eyes, wake_up).unwrap()
     }

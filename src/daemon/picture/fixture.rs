@@ -14,7 +14,7 @@ use crate::config;
 use crate::containers::Containers;
 use crate::damper::Held;
 use crate::labels::{Declared, Owner, Process, labels_of};
-use crate::listeners::{Socket, Source, TransportPort};
+use crate::listeners::{Socket, Source, TransportPort, WakeUpView};
 use crate::network::{Iface, NetworkMode, NetworkView};
 use crate::observe::{Listener, Observation, Observed};
 use crate::policy::Policy;
@@ -85,6 +85,10 @@ impl World {
         let observation = Observation {
             listeners: self.listeners.clone(),
             source: Source::SockDiag,
+            wake_up: WakeUpView {
+                events: true,
+                text: "events".to_owned(),
+            },
             at: self.now,
             scans: 1,
         };

@@ -85,6 +85,8 @@ pub struct StatusReport {
     pub unit_trouble: Option<String>,
     /// How listeners are found.
     pub source: Option<String>,
+    /// How it is learnt that there is something new.
+    pub wake_up: Option<String>,
     /// Why scans fail at the moment.
     pub scan_error: Option<String>,
     /// What is in the distro's hosts file, if names are kept there, or why it is not.

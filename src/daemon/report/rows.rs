@@ -190,6 +190,7 @@ pub fn status(picture: &Picture) -> StatusReport {
         container_troubles: picture.container_troubles.iter().cloned().collect(),
         unit_trouble: picture.unit_trouble.clone(),
         source: picture.source.clone(),
+        wake_up: picture.wake_up.clone(),
         scan_error: picture.scan_error.clone(),
         hosts: picture.hosts.clone(),
         config_error: picture.config_error.clone(),

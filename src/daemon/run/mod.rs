@@ -45,8 +45,6 @@ use crate::report;
 use crate::systemd::Manager;
 use crate::units;
 
-/// How often listeners are looked for.
-const POLL: Duration = Duration::from_millis(100);
 /// How long the goodbye and the end of all tasks may take. Less than the unit's TimeoutStopSec.
 const STOP_TIME: Duration = Duration::from_secs(4);
 
@@ -85,7 +83,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         .and_then(|()| endpoint::listen(&Endpoint::in_run_dir(&places.run_dir, control::NAME)))
         .with_context(|| format!("cannot open the control endpoint in {}", places.run_dir.display()))?;
     let watcher = Watcher::open().await.context("cannot watch the network")?;
-    let observer = Observer::start(config.source, config.udp_interest(), WakeUp::Poll { every: POLL })?;
+    let observer = Observer::start(config.source, config.udp_interest(), WakeUp::best())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), key = %key.public(), config = %places.config.display(),
         "wslnetd starts"

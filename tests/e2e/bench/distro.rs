@@ -98,7 +98,21 @@ impl Distro {
 
     /// The same with more flags.
     pub fn start_with(&mut self, more: &[&str]) {
+        self.launch(&[], more);
+    }
+
+    /// The same without some capabilities, as setpriv(1) writes them.
+    pub fn start_without(&mut self, capabilities: &[&str]) {
+        let without = capabilities.iter().map(|name| format!("-{name}"));
+        let without = without.collect::<Vec<_>>().join(",");
+        let drop = ["setpriv", "--bounding-set", &without, "--inh-caps", &without];
+        self.launch(&drop, &[]);
+    }
+
+    /// `before` stands before the program, `more` after it.
+    fn launch(&mut self, before: &[&str], more: &[&str]) {
         let line = self.place.line(&[&["run"], more].concat());
+        let line = [before, &line].concat();
         let mut daemon = self.machine.spawn(&format!("wslnetd-{}", self.name), &line);
         eventually(SOON, || {
             check(daemon.is_alive(), || format!("it ended: {}", daemon.log()))?;

@@ -36,6 +36,11 @@ impl Program {
             .expect("a number")
     }
 
+    /// Its process number as this process sees it.
+    pub fn outer_pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How much memory it holds, in bytes.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

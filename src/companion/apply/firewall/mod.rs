@@ -111,21 +111,22 @@ impl Firewall {
 
     /// Whether the rules have to be looked at though nothing else is wanted than before.
     pub fn is_due(&self, now: Awake) -> bool {
-        let is_unfinished = |failure: &Failure| failure.stuck.is_none();
-        let mut failures = self
-            .opinions
-            .values()
-            .filter_map(|opinion| opinion.as_ref().err());
-        let pause = if failures.any(is_unfinished) || (self.wanted.is_empty() && !self.is_clear) {
-            RETRY
-        } else {
-            LOOK
-        };
+        let pause = if self.is_settled() { LOOK } else { RETRY };
         let is_idle = self.wanted.is_empty() && self.is_clear;
         !is_idle
             && self
                 .looked
                 .is_none_or(|looked| now.saturating_since(looked) >= pause)
+    }
+
+    /// Whether a look now and then is enough: everything is in place, or in a way that trying again does not mend.
+    pub fn is_settled(&self) -> bool {
+        let is_unfinished = |failure: &Failure| failure.stuck.is_none();
+        let mut failures = self
+            .opinions
+            .values()
+            .filter_map(|opinion| opinion.as_ref().err());
+        !failures.any(is_unfinished) && (self.is_clear || !self.wanted.is_empty())
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.

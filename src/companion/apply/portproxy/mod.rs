@@ -123,16 +123,20 @@ impl Portproxy {
     /// Whether the registry has to be looked at though no forward has changed: it was written to, something is not as it
     /// should be, or the last look is long ago. While nothing is wanted and nothing is ours, never.
     pub fn is_due(&self, now: Awake) -> bool {
-        let is_idle = self.actual.relays.is_empty()
-            && self.ours.as_ref().is_some_and(Ours::is_empty)
-            && self.rules.trouble().is_none();
         let since = |time: Awake| now.saturating_since(time);
-        !is_idle
+        !self.is_idle()
             && self.looked.is_none_or(|looked| {
                 since(looked) >= LOOK
                     || (self.is_incomplete() && since(looked) >= RETRY)
                     || self.stamp != Some(self.machine.stamp())
             })
+    }
+
+    /// Whether there is nothing of ours, and nothing to set right.
+    pub fn is_idle(&self) -> bool {
+        self.actual.relays.is_empty()
+            && self.ours.as_ref().is_some_and(Ours::is_empty)
+            && self.rules.trouble().is_none()
     }
 
     fn is_incomplete(&self) -> bool {

@@ -4,6 +4,7 @@
 
 mod clock;
 mod facts;
+mod files;
 mod interfaces;
 mod name;
 #[cfg(test)]
@@ -15,9 +16,10 @@ mod table;
 
 pub(super) use clock::{time_awake, time_running};
 pub(super) use facts::{is_of_wsl, portproxy_entries, print_excluded_ranges, services_of};
+pub(super) use files::FileHints;
 pub(super) use interfaces::interfaces;
 pub(super) use name::own_name;
-pub(super) use netlink::AddressHints;
+pub(super) use netlink::{AddressHints, POLL};
 pub(super) use networks::{CATEGORY_POLL, categories};
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};

@@ -1,6 +1,7 @@
 //! NETLINK_ROUTE, as much of it as this side needs: whole dumps, and notifications that something changed.
 
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -15,6 +16,10 @@ const PIECE: usize = 64 << 10;
 
 /// How often a dump is begun again because the machine changed while it was read.
 const ATTEMPTS: usize = 5;
+
+/// How often to look at the addresses although no change was told of. The kernel tells of every one, also that it had to leave
+/// some out.
+pub(in crate::host) const POLL: Duration = Duration::from_secs(30);
 
 /// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR of linux/rtnetlink.h.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
@@ -117,7 +122,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
     use crate::host::linux::namespace::{in_namespace, ip};
-    use std::time::Duration;
 
     /// Whether it ends before the deadline.
     async fn within(limit: Duration, future: impl Future<Output = ()>) -> bool {

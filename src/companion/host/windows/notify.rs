@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use windows_sys::Win32::Foundation::{HANDLE, NO_ERROR};
@@ -13,6 +14,9 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
     CancelMibChangeNotify2, MIB_NOTIFICATION_TYPE, MIB_UNICASTIPADDRESS_ROW, NotifyUnicastIpAddressChange,
 };
 use windows_sys::Win32::Networking::WinSock::AF_UNSPEC;
+
+/// How often to look at the addresses although no change was told of.
+pub(in crate::host) const POLL: Duration = Duration::from_secs(1);
 
 /// A registration with the system, which ends when it is dropped.
 #[derive(Debug)]
@@ -88,7 +92,6 @@ unsafe extern "system" fn on_change(
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn a_call_of_the_system_is_a_hint() {

@@ -194,6 +194,71 @@ fn a_socket_that_only_a_manager_holds_is_looked_at_every_three_seconds() {
 }
 
 #[test]
+fn while_no_process_comes_looks_through_all_are_a_minute_apart() {
+    let world = World::new();
+    world.process(200, 10, "server", &[(3, 77)]);
+    let (mut attributor, start) = (world.attributor(), Instant::now());
+    let came = |last: u32| {
+        fs::write(
+            world.folder.path().join("proc/loadavg"),
+            format!("0 0 0 1/9 {last}\n"),
+        )
+        .unwrap()
+    };
+    came(200);
+    let socket = socket(77);
+    let calm = settle(&mut attributor, &socket, start);
+    let mut holders = |after: u32| {
+        let owner = attributor.attribute(std::slice::from_ref(&socket), calm + after * MS);
+        owner[0].as_ref().map(|owner| owner.holders.len())
+    };
+
+    // Handed the descriptor: no new process, as it was there before.
+    world.process(300, 5, "friend", &[(3, 77)]);
+    assert_eq!(
+        holders(10_000),
+        Some(1),
+        "a look would be due, and no process has come"
+    );
+    assert_eq!(holders(59_000), Some(1));
+    assert_eq!(holders(60_000), Some(2), "nothing is left out for ever");
+
+    let settled = 60_000 + 61_000 + 60_000;
+    assert_eq!(holders(settled), Some(2));
+    world.process(400, 99, "child", &[(3, 77)]);
+    came(400);
+    assert_eq!(holders(settled + 10_000), Some(3));
+}
+
+#[test]
+fn told_of_processes_it_asks_for_no_look_while_there_are_none() {
+    let world = World::new();
+    world.process(200, 10, "server", &[(3, 77)]);
+    let (mut attributor, start) = (world.attributor(), Instant::now());
+    let socket = socket(77);
+    let calm = settle(&mut attributor, &socket, start);
+    assert_eq!(attributor.next(calm), Some(calm + VERIFY), "nobody tells");
+
+    attributor.is_told_of_processes(true);
+    let again = calm + VERIFY;
+    attributor.attribute(std::slice::from_ref(&socket), again);
+    assert_eq!(attributor.next(again), Some(again + VERIFY_QUIET));
+
+    attributor.processes_changed();
+    assert_eq!(
+        attributor.next(again),
+        Some(again + VERIFY),
+        "not for each of them"
+    );
+    assert!(attributor.knows_that_processes_changed());
+    attributor.attribute(std::slice::from_ref(&socket), again + VERIFY);
+    assert!(!attributor.knows_that_processes_changed());
+
+    attributor.attribute(&[], again + VERIFY * 2);
+    assert_eq!(attributor.next(again), None, "there is nothing to look after");
+}
+
+#[test]
 fn a_lost_holder_is_looked_for_at_once() {
     let world = World::new();
     world.process(200, 10, "master", &[(9, 77)]);

@@ -1,0 +1,168 @@
+//! The tracepoint of the kernel that runs the tests. They need root, as the tests of namespaces do.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::*;
+use crate::listeners::wakeup::{Wake, WakeUp, bell};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_socket_that_listens_and_one_that_stops_are_told() {
+    let Some(tracepoint) = available() else { return };
+
+    let listener = until_told(&tracepoint, || TcpListener::bind("127.0.0.1:0").unwrap());
+    until_told(&tracepoint, || drop(listener));
+}
+
+#[test]
+fn connections_are_not_told() {
+    let Some(tracepoint) = available() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = |connections: u32| {
+        let start = Instant::now();
+        let mut told = 0;
+        for _ in 0..connections {
+            let client = TcpStream::connect(address).unwrap();
+            drop(listener.accept().unwrap());
+            drop(client);
+            told += u32::try_from(ready(&tracepoint, PollTimeout::ZERO).len()).unwrap();
+        }
+        (told, start.elapsed())
+    };
+
+    // Other tests listen at the same time. That each connection is told would show all the same.
+    let (told, _) = count(2000);
+
+    assert!(told < 1000, "{told} of 2000");
+}
+
+#[test]
+fn every_processor_that_runs_is_covered() {
+    let Some(mut tracepoint) = available() else { return };
+    let online: Vec<Key> = keys(&cpus::online().unwrap()).collect();
+    let covered = |tracepoint: &Tracepoints| {
+        let mut keys: Vec<Key> = tracepoint.fds().map(|(key, _)| key).collect();
+        keys.sort_by_key(|(kind, cpu)| (*cpu, *kind));
+        keys
+    };
+    assert_eq!(covered(&tracepoint), online);
+
+    // As if this one had come later.
+    tracepoint.forget(online[0]);
+    assert!(tracepoint.follow_cpus().unwrap());
+    assert!(!tracepoint.follow_cpus().unwrap());
+    assert_eq!(covered(&tracepoint), online);
+
+    tracepoint.forget(online[0]);
+    tracepoint.ids = None;
+    let refused = tracepoint.follow_cpus().unwrap_err().to_string();
+    assert!(refused.contains("restart wslnetd"), "{refused}");
+}
+
+#[test]
+fn descriptors_do_not_survive_a_program_that_is_started() {
+    let Some(tracepoint) = available() else { return };
+
+    for (_, event) in tracepoint.fds() {
+        let link = format!("/proc/self/fdinfo/{}", event.as_raw_fd());
+        let flags = std::fs::read_to_string(link).unwrap();
+        let flags = flags
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .unwrap();
+        let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+        assert_ne!(flags & nix::libc::O_CLOEXEC, 0);
+    }
+}
+
+#[test]
+fn a_sleep_ends_with_an_event_and_not_before() {
+    if available().is_none() {
+        return;
+    }
+    let mut wake_up = WakeUp::best();
+    assert!(wake_up.view().events, "{:?}", wake_up.view());
+    let (ringer, bell) = bell().unwrap();
+    let limit = || Some(Instant::now() + DEADLINE);
+    // What other tests do at the same time.
+    let opening = std::thread::spawn(|| {
+        for _ in 0..20 {
+            drop(TcpListener::bind("127.0.0.1:0").unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+
+    let start = Instant::now();
+    let wake = wake_up.sleep(&bell, limit(), false);
+
+    assert_eq!(wake, Wake::Due);
+    assert!(start.elapsed() < DEADLINE / 2);
+    opening.join().unwrap();
+    drop(ringer);
+    assert_eq!(wake_up.sleep(&bell, limit(), false), Wake::Stop);
+}
+
+#[test]
+fn processes_are_told_once_until_somebody_wants_to_know_again() {
+    if available().is_none() {
+        return;
+    }
+    let mut wake_up = WakeUp::best();
+    let (_ringer, bell) = bell().unwrap();
+    let mut until_processes = |deadline: Instant| {
+        loop {
+            // Other tests open sockets.
+            match wake_up.sleep(&bell, Some(deadline), true) {
+                Wake::Processes => return true,
+                Wake::Due if Instant::now() < deadline => {}
+                Wake::Due | Wake::Stop => return false,
+            }
+        }
+    };
+    let start = || std::process::Command::new("true").status().unwrap();
+
+    for _ in 0..3 {
+        start();
+        assert!(until_processes(Instant::now() + DEADLINE));
+    }
+}
+
+/// None on kernels that have no such thing, and then it says so.
+#[expect(clippy::print_stderr, reason = "a test that is left out says why")]
+fn available() -> Option<Tracepoints> {
+    match Tracepoints::open() {
+        Ok(tracepoint) => Some(tracepoint),
+        Err(reason) if std::env::var_os("CI").is_none() => {
+            eprintln!("left out: {reason}");
+            None
+        }
+        Err(reason) => panic!("{reason}"),
+    }
+}
+
+/// Does it, and waits until the kernel tells of it.
+#[track_caller]
+fn until_told<T>(tracepoint: &Tracepoints, action: impl FnOnce() -> T) -> T {
+    while !ready(tracepoint, PollTimeout::ZERO).is_empty() {}
+    let done = action();
+    let told = ready(tracepoint, PollTimeout::try_from(DEADLINE).unwrap());
+    assert!(!told.is_empty(), "not told within {DEADLINE:?}");
+    done
+}
+
+fn ready(tracepoint: &Tracepoints, limit: PollTimeout) -> Vec<usize> {
+    let fds = tracepoint.fds().filter(|((kind, _), _)| *kind == Kind::Listeners);
+    let mut polled: Vec<PollFd<'_>> = fds.map(|(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    poll(&mut polled, limit).unwrap();
+    let is_ready = |fd: &PollFd<'_>| fd.revents() == Some(PollFlags::POLLIN);
+    let ready = polled.iter().enumerate().filter(|(_, fd)| is_ready(fd));
+    ready.map(|(at, _)| at).collect()
+}
