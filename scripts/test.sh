@@ -68,9 +68,10 @@ need_windows() {
 
 step_shell() {
     need shellcheck
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh scripts/install/*.sh .ci/run
     # Text for the shell that the tests hand to a machine; its variables come from there.
     shellcheck --shell=sh --exclude=SC2153,SC2154 tests/e2e/bench/systemd.sh
+    shellcheck --shell=sh tests/e2e/bench/interop/*.sh
 }
 
 step_fmt() { cargo fmt --all --check; }

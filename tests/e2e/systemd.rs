@@ -1,5 +1,6 @@
 //! The daemon as a unit of a real systemd.
 
+pub(crate) mod install;
 mod units;
 
 use std::time::Duration;
