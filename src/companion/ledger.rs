@@ -55,6 +55,8 @@ pub struct ConnectionId(pub u64);
 pub struct SessionStatus<'a> {
     /// The distro.
     pub distro: &'a str,
+    /// Its id.
+    pub id: SessionId,
     /// The address from which the session comes.
     pub peer: IpAddr,
     /// Which run of the VM it comes from.
@@ -301,6 +303,7 @@ impl Ledger {
             .iter()
             .map(|(distro, Distro { session, .. })| SessionStatus {
                 distro,
+                id: session.id,
                 peer: session.peer,
                 boot_id: &session.boot_id,
                 daemon: &session.daemon,

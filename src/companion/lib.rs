@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order in which a request passes them: [`api`] accepts, [`engine`] is the one event loop, [`ledger`]
 //! knows who wants what and for how long, [`plan`] turns wants into actions, [`apply`] executes them, [`host`] knows the
-//! machine; [`names`] gives forwards names. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
+//! machine; [`names`] gives forwards names; `pair` lets a distro and this program learn each other's keys. [`ledger`], [`plan`], [`target`] and the values of [`config`] are pure: they do no I/O and take time as an
 //! argument.
 
 pub mod api;
@@ -16,6 +16,7 @@ pub mod engine;
 pub mod host;
 pub mod ledger;
 pub mod names;
+mod pair;
 pub mod paths;
 pub mod plan;
 pub mod purge;

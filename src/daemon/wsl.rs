@@ -1,4 +1,5 @@
-//! Questions to WSL by its own small programs (`wslinfo`, `wslpath`), which may hang, fail or answer nonsense.
+//! Questions to small programs: to WSL's own (`wslinfo`, `wslpath`) and, for the doctor, to systemd's. They may hang, fail or answer
+//! nonsense.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ use wslnet_console::text::clean;
 /// How long WSL may take for an answer.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest answer that is accepted, in bytes. All of them are one short line.
+/// The longest answer that is accepted unless the caller says otherwise, in bytes. WSL's are one short line.
 const ANSWER_LIMIT: u64 = 256;
 /// How much of what the program complains about is read, in bytes.
 const COMPLAINT_LIMIT: u64 = 4096;
@@ -39,7 +40,7 @@ impl fmt::Display for Question {
     }
 }
 
-/// WSL gave no answer.
+/// There is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The program could not be started or read.
@@ -83,6 +84,14 @@ impl Question {
     /// # Errors
     /// When there is no answer.
     pub fn ask(&self) -> Result<String, AskError> {
+        self.ask_at_most(ANSWER_LIMIT)
+    }
+
+    /// The same, where the answer may be longer: `most` bytes.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask_at_most(&self, most: u64) -> Result<String, AskError> {
         let question = || self.clone();
         let failed = |source| AskError::Run {
             question: question(),
@@ -98,7 +107,7 @@ impl Question {
             .spawn()
             .map_err(failed)?;
         let deadline = Instant::now() + self.limit;
-        let heard = listen(child.stdout.take(), ANSWER_LIMIT).and_then(|answer| {
+        let heard = listen(child.stdout.take(), most).and_then(|answer| {
             let complaint = listen(child.stderr.take(), COMPLAINT_LIMIT)?;
             Ok((answer.recv_timeout(self.limit), complaint))
         });
@@ -120,7 +129,7 @@ impl Question {
             });
         }
         let words = str::from_utf8(&answer).map(str::trim).unwrap_or_default();
-        if words.is_empty() || answer.len() as u64 > ANSWER_LIMIT {
+        if words.is_empty() || answer.len() as u64 > most {
             return Err(AskError::Answer { question: question() });
         }
         Ok(words.to_owned())

@@ -18,7 +18,8 @@ pub const PEERS_FILE: &str = "trusted.toml";
 
 const HEADER: &str = "\
 # Public keys that this program trusts, one line a peer: name = \"key\".
-# Written by `wslnetd trust KEY` in a distro and by `wslnet-companion trust NAME KEY` or `untrust NAME` on Windows.
+# Written by `wslnetd pair`, `wslnetd trust KEY` and `wslnetd unpair` in a distro, and by `wslnet-companion pair NAME`,
+# `wslnet-companion trust NAME KEY` and `wslnet-companion untrust NAME` on Windows.
 # A running program notices a change by itself. Comments of your own are lost with the next change.
 
 ";
@@ -43,14 +44,20 @@ impl TryFrom<String> for Name {
     type Error = StoreError;
 
     fn try_from(name: String) -> Result<Self, StoreError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let good_start = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if good_start && name.len() <= 64 && name.chars().all(allowed) {
+        if is_peer_name(&name) {
             Ok(Self(name))
         } else {
             Err(StoreError::Name { name })
         }
     }
+}
+
+/// Whether a key can be trusted under this name: 1 to 64 ASCII letters, digits, `.`, `_` and `-`, the first of them a letter or
+/// a digit.
+pub fn is_peer_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let good_start = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    good_start && name.len() <= 64 && name.chars().all(allowed)
 }
 
 impl Peers {

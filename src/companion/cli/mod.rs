@@ -17,6 +17,7 @@ use wslnet_link::PublicKey;
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
+use crate::pair::{self, PairArgs};
 use crate::paths::{Paths, PathsError};
 use crate::purge;
 use crate::run::{self, Ask};
@@ -94,6 +95,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let distros and this program learn each other's keys, and wait until they are connected
+    Pair(PairArgs),
     /// Print this machine's public key, for `wslnetd trust KEY`; it is made at the first call
     Key,
     /// Trust a distro's key, as printed by `wslnetd key`
@@ -149,12 +152,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 list => output::print_table(&show::list(list)),
             }?)
         }
+        Command::Pair(args) => pair::run(&paths, args),
         Command::Key => {
             let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
             let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
             if is_new {
                 output::print_to_stderr(
-                    "a new key was made; the other side learns it by `wslnetd trust KEY` in each distro\n",
+                    "a new key was made; the other side learns it by `wslnet-companion pair DISTRO`, or `wslnetd trust KEY` in each distro\n",
                 );
             }
             Ok(output::print(&format!("{}\n", key.public()))?)

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use wslnet_protocol::{ForwardState, Protocol, Reach};
+use wslnet_protocol::{ForwardState, Protocol, Reach, SessionId};
 
 /// The companion as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct StatusReport {
 pub struct DistroReport {
     /// The name under which its key is trusted.
     pub distro: String,
+    /// Its session: the number is another one after it was lost.
+    pub session: SessionId,
     /// The address from which its session comes.
     pub peer: IpAddr,
     /// Whether its connection is open now.

@@ -34,6 +34,7 @@ impl Work {
                 .sessions()
                 .map(|session| DistroReport {
                     distro: session.distro.to_owned(),
+                    session: session.id,
                     peer: session.peer,
                     connected: session.connected,
                     daemon: session.daemon.to_owned(),

@@ -37,6 +37,8 @@ pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
 pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
+#[cfg(windows)]
+pub(crate) use windows::system_directory;
 
 /// The network interfaces of this machine, by index, each with its addresses in order.
 ///

@@ -19,7 +19,9 @@ use wslnet_link::PublicKey;
 use crate::config::{self, ConfigFiles};
 use crate::containers::reader;
 use crate::control::{self, Ask, Reloaded};
+use crate::doctor;
 use crate::hosts::helper;
+use crate::pair::{self, PairArgs};
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
 use crate::run::{self, Places};
@@ -104,6 +106,16 @@ enum Command {
     },
     /// Let the running daemon read its configuration again
     Reload,
+    /// Let this distro and the companion on Windows learn each other's keys, and wait until they are connected
+    Pair(PairArgs),
+    /// Forget the companion's key; the daemon leaves it within a second
+    Unpair,
+    /// Check everything that the way from this distro to Windows needs, and say what to do about what is wrong
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print this distro's public key, for `wslnet-companion trust NAME KEY`; it is made at the first call
     Key,
     /// Trust the companion's key, as printed by `wslnet-companion key`
@@ -127,7 +139,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli) {
-        Ok(()) => output::Exit::Ok.into(),
+        Ok(code) => code,
         Err(error) => {
             output::report_error("wslnetd", error.as_ref());
             if error.is::<run::ConfigRefused>() && systemd::is_our_manager() {
@@ -138,7 +150,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> anyhow::Result<()> {
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let PlaceArgs {
         config,
         state_dir,
@@ -150,7 +162,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         state_dir,
         run_dir,
     };
-    match cli.command {
+    let done: anyhow::Result<()> = match cli.command {
+        Command::Pair(args) => return pair::run(&places, args),
+        Command::Unpair => pair::unpair(&places),
+        Command::Doctor { json } => return doctor::run(&places, json),
         Command::Run { companion } => {
             let _log = log::init("WSLNETD_LOG")?;
             runtime()?.block_on(run::run(&places, companion))
@@ -203,7 +218,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             let key = wslnet_link::load_or_create(&places.state_dir).context("cannot use the key")?;
             if is_new {
                 output::print_to_stderr(
-                    "a new key was made; the other side learns it by `wslnet-companion trust NAME KEY` on Windows\n",
+                    "a new key was made; the other side learns it by `sudo wslnetd pair`, or `wslnet-companion trust NAME KEY` on Windows\n",
                 );
             }
             Ok(output::print(&format!("{}\n", key.public()))?)
@@ -222,7 +237,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Containers => reader::run(),
         Command::Hosts { remove } => helper::run(remove),
-    }
+    };
+    done.map(|()| output::Exit::Ok.into())
 }
 
 /// Checks one file, or all that the daemon would read.

@@ -9,7 +9,9 @@ mod watcher;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use self::mode::{Detected, Detection, Inquiry, ModeError, NetworkMode, NotConfigured, Probe, detect};
+pub use self::mode::{
+    Detected, Detection, Inquiry, ModeError, NetworkMode, NotConfigured, Probe, detect, is_wsl,
+};
 pub use self::watcher::{WatchError, Watcher};
 
 /// One network interface.

@@ -125,6 +125,12 @@ pub fn detect(configured: Option<&str>) -> Result<Detection, NotConfigured> {
     Probe::default().detect(configured)
 }
 
+/// Whether this machine is WSL, of either version.
+#[must_use]
+pub fn is_wsl() -> bool {
+    Probe::default().is_wsl()
+}
+
 impl Probe {
     /// As [`detect`], at this probe's places.
     ///
@@ -160,6 +166,7 @@ impl Probe {
         }))
     }
 
+    /// Whether this is WSL.
     fn is_wsl(&self) -> bool {
         let release = fs::read(&self.osrelease).unwrap_or_default();
         String::from_utf8_lossy(&release)

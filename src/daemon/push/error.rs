@@ -33,12 +33,14 @@ pub(super) enum PushError {
     #[error("{0} cannot be reached: {1}; look at `ip route`, or correct `companion` in the config")]
     Unreachable(SocketAddr, io::Error),
     /// The other side does not know our key.
-    #[error("Windows does not trust this distro's key: run `wslnet-companion trust NAME {0}` there")]
+    #[error(
+        "Windows does not trust this distro's key: run `sudo wslnetd pair` here, or `wslnet-companion trust NAME {0}` there"
+    )]
     NotTrustedThere(wslnet_link::PublicKey),
     /// The other side shows another key than the one that is trusted here.
     #[error(
-        "whoever answers at {0} has another key than the trusted companion: if it was reinstalled, run `wslnetd trust KEY` \
-         with the output of `wslnet-companion key`"
+        "whoever answers at {0} has another key than the trusted companion: if it was reinstalled, run `sudo wslnetd pair`, \
+         or `wslnetd trust KEY` with the output of `wslnet-companion key`"
     )]
     NotTrustedHere(SocketAddr),
     /// The other side closed the connection: it stopped, or no longer trusts our key.

@@ -1,12 +1,13 @@
 //! Keeps the companion in step: one session, one request in flight, always the whole set.
 //!
 //! [`session`] is the life of one session, [`client`] the requests, [`backoff`] the pauses between attempts,
-//! [`trust`] notices that another companion is trusted. What the set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
+//! [`trust`] notices that another companion is trusted; [`probe`] asks for once, for `wslnetd doctor`. What the set holds is decided elsewhere and arrives through a watch channel; what Windows made of it leaves through another.
 
 mod backoff;
 mod client;
 mod error;
 mod lifeline;
+mod probe;
 mod session;
 mod trust;
 
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::{ForwardId, ForwardStatus};
 
+pub(crate) use probe::{Welcome, probe};
 pub use session::{COMPANION, Identity, Pusher};
 
 /// How the companion can be reached, as far as the network tells.

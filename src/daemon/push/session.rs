@@ -140,8 +140,8 @@ impl Pusher {
     async fn pin(&mut self, companion: SocketAddr) -> Option<PublicKey> {
         let reason = match Peers::load(&self.identity.state_dir).map(|peers| peers.get(COMPANION)) {
             Ok(Some(pin)) => return Some(pin),
-            Ok(None) => "no companion is trusted yet: run `wslnetd trust KEY` with the output of `wslnet-companion key`, \
-                         and `wslnet-companion trust NAME KEY` with the output of `wslnetd key`"
+            Ok(None) => "no companion is trusted yet: run `sudo wslnetd pair`; or `wslnetd trust KEY` with the output of \
+                         `wslnet-companion key`, and `wslnet-companion trust NAME KEY` with the output of `wslnetd key`"
                 .to_owned(),
             Err(error) => error.to_string(),
         };

@@ -33,7 +33,7 @@ pub(super) fn warn(config: &Config) {
 }
 
 /// How the companion can be reached.
-pub(super) fn route(
+pub(crate) fn route(
     config: &Config,
     fixed: Option<SocketAddr>,
     mode: &NetworkMode,

@@ -22,6 +22,8 @@ use wslnet_console::control::{self as endpoint, Endpoint};
 use wslnet_hosts::{Keeper, Names};
 use wslnet_protocol::ForwardSet;
 
+pub(crate) use self::inputs::route;
+
 use self::beginning::Beginning;
 use self::changes::Changes;
 use self::distro::Distro;

@@ -1,20 +1,16 @@
 //! `netsh`, asked for the excluded port ranges. See `host/excluded.rs` for why it has to be.
 
-use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::windows::ffi::OsStringExt;
 use std::os::windows::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::MAX_PATH;
-use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 use wslnet_protocol::Protocol;
 
+use super::directory::system_directory;
 use crate::host::excluded::List;
 
 /// It answers within a second, unless the machine is very busy or a scanner holds it.
@@ -71,17 +67,6 @@ impl Drop for Ended {
         self.0.kill().unwrap_or_default();
         self.0.wait().map(drop).unwrap_or_default();
     }
-}
-
-/// `C:\Windows\System32`, as the system says it and not the environment.
-fn system_directory() -> io::Result<PathBuf> {
-    let mut path = [0; MAX_PATH as usize];
-    // SAFETY: the buffer is writable for as many units as given.
-    let length = unsafe { GetSystemDirectoryW(path.as_mut_ptr(), MAX_PATH) };
-    // 0 is a failure; more than there is room for, the size that would do.
-    let path = path.get(..length as usize).filter(|path| !path.is_empty());
-    let path = path.ok_or_else(io::Error::last_os_error)?;
-    Ok(PathBuf::from(OsString::from_wide(path)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod clock;
+mod directory;
 mod excluded;
 mod name;
 mod notify;
@@ -16,6 +17,7 @@ mod wine;
 
 pub(super) use adapters::interfaces;
 pub(super) use clock::{time_awake, time_running};
+pub(crate) use directory::system_directory;
 pub(super) use excluded::print_excluded_ranges;
 pub(super) use name::own_name;
 pub(super) use notify::AddressHints;
