@@ -6,8 +6,8 @@
 #
 # Options:
 #   --from DIR     take wslnetd and wslnet-companion.exe from there, rather than build them. A release has them beside scripts/
-#   --logon        on Windows: a program of this user's, started at logon. The default, but in WSL's modes mirrored and virtioproxy
-#   --service      on Windows: a service. The default in those modes; needed for names and for Windows' own firewall rules
+#   --logon        on Windows: a program of this user's, started at logon. The default, unless the service is there already
+#   --service      on Windows: a service. The default in WSL's modes mirrored and virtioproxy
 #   --linux-only   this distro's part alone
 #   --yes          install what the build needs by apt-get, without a question
 #   --help         this text

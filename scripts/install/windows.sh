@@ -62,11 +62,12 @@ on_windows() {
 # The companion, where its `install` puts it.
 installed_companion() { printf '%s/wslnet/wslnet-companion.exe\n' "$programs_folder"; }
 
-# The form that is right for the mode of WSL's network.
-form_for_mode() {
+# Sets `form`, unless it was asked for, to what the mode of WSL's network takes. Where it is the usual mode, `install` chooses:
+# the form that is installed, and else the one for users.
+choose_form() {
+    if [ -n "$form" ]; then return; fi
     case $(timeout "$question_time" wslinfo --networking-mode 2>/dev/null </dev/null || true) in
-        mirrored* | virtioproxy* | consomme*) printf -- '--service\n' ;;
-        *) printf -- '--logon\n' ;;
+        mirrored* | virtioproxy* | consomme*) form=--service ;;
     esac
 }
 
@@ -74,11 +75,12 @@ install_windows() {
     # Windows runs a program as administrator only from a drive of its own: not from \\wsl.localhost.
     local room=$user_folder/wslnet-setup code=0
     local staged=$room/wslnet-companion.exe
+    choose_form
     if ! { mkdir -p "$room" && cp -f "$from/wslnet-companion.exe" "$staged"; }; then
         fail "$failed" "cannot write $staged. This distro's part is installed; free the file and run this again"
     fi
     say "Installing wslnet-companion on Windows; it asks for an administrator once"
-    on_windows "$consent_time" "$staged" install "${form:-$(form_for_mode)}" || code=$?
+    on_windows "$consent_time" "$staged" install ${form:+"$form"} || code=$?
     rm -f "$staged" || complain "$staged is in use, and can be removed later"
     rmdir "$room" 2>/dev/null || true
     if [ $code = 0 ]; then return; fi
@@ -132,6 +134,7 @@ quoted() { printf "'%s'\n" "${1//\'/\'\'}"; }
 
 print_by_hand() {
     local name path
+    choose_form
     name=$(distro_name)
     path=$from/wslnet-companion.exe
     cat <<TEXT
@@ -140,7 +143,7 @@ Windows' part could not be installed from here: $windows_trouble
 The distro's part is done. On Windows, in a PowerShell (not as administrator: it asks for one by itself):
 
   Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$env:TEMP
-  & "\$env:TEMP\\wslnet-companion.exe" install ${form:-$(form_for_mode)}
+  & "\$env:TEMP\\wslnet-companion.exe" install${form:+ $form}
   & "\$env:ProgramFiles\\wslnet\\wslnet-companion.exe" pair $(quoted "$name")
 
 Then, here: wslnetd status
@@ -149,7 +152,7 @@ TEXT
 
 # Windows' part of a removal. Returns an exit code.
 remove_from_windows() {
-    local companion
+    local companion trusted mine='' name='' others=() one key
     if ! find_windows; then
         print_removal_by_hand
         return "$by_hand"
@@ -157,9 +160,37 @@ remove_from_windows() {
     companion=$(installed_companion)
     if [ ! -e "$companion" ]; then
         say "wslnet-companion is not installed on Windows"
-        return
+        return 0
+    fi
+    if [ -z "$whole_windows" ]; then
+        if ! trusted=$(on_windows "$question_time" "$companion" trusted); then
+            complain "whether other distros are paired with wslnet-companion is not known (see above), so it stays on Windows.
+--windows removes it all the same"
+            return "$failed"
+        fi
+        if as_root test -e "$state_folder/key"; then mine=$(as_root "$program" key) || mine=''; fi
+        while read -r one key; do
+            # Without a key of its own, the distro is the one of its name.
+            if [ "${key%$'\r'}" = "$mine" ] || { [ -z "$mine" ] && [ "$one" = "${WSL_DISTRO_NAME:-}" ]; }; then
+                name=$one
+            elif [ -n "$one" ]; then
+                others+=("$one")
+            fi
+        done <<<"$trusted"
+    fi
+    if [ ${#others[@]} -gt 0 ]; then
+        say "wslnet-companion stays on Windows, for ${others[*]} (--windows removes it all the same)"
+        if [ -z "$name" ]; then return 0; fi
+        on_windows "$question_time" "$companion" untrust "$name" && return 0
+        complain "Windows could not be told to trust this distro no longer (see above)"
+        return "$failed"
     fi
     say "Removing wslnet-companion from Windows; it asks for an administrator once"
+    local everything=(--all)
+    if [ -n "$keep_config" ]; then everything=(); fi
+    on_windows "$consent_time" "$companion" uninstall "${everything[@]}" && return 0
+    complain "wslnet-companion could not be removed from Windows (see above)"
+    return "$failed"
 }
 
 print_removal_by_hand() {

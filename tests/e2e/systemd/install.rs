@@ -298,7 +298,7 @@ fn without_windows_the_distros_part_is_installed_and_the_rest_is_told() {
     for line in [
         "drive C of Windows is not mounted",
         r"Copy-Item -LiteralPath '\\wsl.localhost\Ubuntu\opt\wslnet\wslnet-companion.exe' -Destination $env:TEMP",
-        r#"& "$env:TEMP\wslnet-companion.exe" install --logon"#,
+        r#"& "$env:TEMP\wslnet-companion.exe" install"#,
         r#"& "$env:ProgramFiles\wslnet\wslnet-companion.exe" pair 'Ubuntu'"#,
     ] {
         assert!(ran.stdout.contains(line), "{line}: {ran:?}");
