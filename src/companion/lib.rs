@@ -8,12 +8,16 @@
 
 pub mod api;
 pub mod apply;
+pub mod capability;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod control_address;
 pub mod engine;
+mod event_log;
+pub mod form;
 pub mod host;
+mod install;
 pub mod ledger;
 pub mod names;
 mod pair;
@@ -21,6 +25,7 @@ pub mod paths;
 pub mod plan;
 pub mod purge;
 mod run;
+mod service;
 mod stop;
 pub mod target;
 pub mod trust;

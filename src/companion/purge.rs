@@ -76,15 +76,31 @@ pub(crate) fn leftovers(paths: &Paths) {
     }
 }
 
-/// Removes everything.
+/// Removes everything, and says of each part that there was nothing, if that is so.
 ///
 /// # Errors
 /// Why something is left, each reason with its part. What was removed is in `told` all the same.
 pub(crate) fn everything(paths: &Paths, told: &mut String) -> Result<(), String> {
+    clear(paths, told, tell_nothing)
+}
+
+/// Removes everything, and says what was removed.
+///
+/// # Errors
+/// The same.
+#[cfg(windows)]
+pub(crate) fn quietly(paths: &Paths, told: &mut String) -> Result<(), String> {
+    clear(paths, told, |_, _| {})
+}
+
+fn clear(paths: &Paths, told: &mut String, tell_nothing: impl Fn(&str, &mut String)) -> Result<(), String> {
     let mut reasons = Vec::new();
     for part in PARTS {
         let cleared = (part.clear)(paths);
-        tell(part.name, &cleared, told);
+        tell(&cleared, told);
+        if cleared == Cleared::default() {
+            tell_nothing(part.name, told);
+        }
         reasons.extend(cleared.left.map(|reason| format!("{}: {reason}", part.name)));
     }
     if reasons.is_empty() {
@@ -94,7 +110,13 @@ pub(crate) fn everything(paths: &Paths, told: &mut String) -> Result<(), String>
     }
 }
 
-fn tell(name: &str, cleared: &Cleared, told: &mut String) {
+fn tell_nothing(name: &str, told: &mut String) {
+    told.push_str("nothing to remove: ");
+    told.push_str(name);
+    told.push('\n');
+}
+
+fn tell(cleared: &Cleared, told: &mut String) {
     let mut line = |what: &str, item: &str| {
         told.push_str(what);
         told.push_str(item);
@@ -105,8 +127,5 @@ fn tell(name: &str, cleared: &Cleared, told: &mut String) {
     }
     for item in &cleared.foreign {
         line("left alone, because somebody changed it: ", item);
-    }
-    if *cleared == Cleared::default() {
-        line("nothing to remove: ", name);
     }
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
-use wslnet_console::output::print_to_stderr;
 use wslnet_protocol::Protocol;
 
 use crate::api::{self, Connections};
+use crate::capability;
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
-use crate::engine::{Ended, Engine, Parts, Work};
+use crate::engine::{Ended, Engine, ForwardReport, Parts, StatusReport, Work};
+use crate::event_log;
+use crate::form::Form;
 use crate::host::{self, BindError, Obstacles};
 use crate::names::Naming;
 use crate::paths::Paths;
@@ -39,6 +40,43 @@ pub(crate) enum Ask {
     Status,
     /// A list of [`ForwardReport`](crate::engine::ForwardReport).
     List,
+    /// To stop; answered with the number of the process, before it does.
+    Stop,
+}
+
+/// How the program lives in the form in which it runs.
+pub(crate) struct Life {
+    /// The form.
+    pub form: Form,
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Notified when the system says that it woke up.
+    pub resumed: Arc<Notify>,
+    /// Called once the control endpoint answers. Whoever waits for that cannot do without the endpoint.
+    pub on_ready: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Life {
+    /// In a console: it ends at Ctrl-C and the like.
+    pub(crate) fn in_console(form: Form) -> Self {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_when_requested(stop.clone()));
+        Self {
+            form,
+            stop,
+            resumed: Arc::default(),
+            on_ready: None,
+        }
+    }
+}
+
+/// companion.toml cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{summary}: nothing is opened before the configuration is mended")]
+pub(crate) struct BadConfig {
+    summary: String,
+    /// The report, for people.
+    pub(crate) report: String,
 }
 
 /// How far the program has come, for those who ask.
@@ -50,34 +88,51 @@ enum Phase {
     Serving(Engine),
 }
 
-/// Runs until it is asked to stop.
+/// Runs until it is asked to stop. A bad configuration is a [`BadConfig`].
 pub(crate) async fn run(
     paths: &Paths,
     mut config_file: WatchedConfig,
     listen: Option<SocketAddr>,
+    life: Life,
 ) -> anyhow::Result<()> {
-    let mut config = match config_file.load() {
-        Ok(config) => config,
-        Err(report) => {
-            print_to_stderr(&report.render(false));
-            bail!(
-                "{}: nothing is opened before the configuration is mended",
-                report.summary()
-            );
-        }
-    };
+    let Life {
+        form,
+        stop,
+        resumed,
+        on_ready,
+    } = life;
+    let mut config = config_file.load().map_err(|report| BadConfig {
+        summary: report.summary(),
+        report: report.render(false),
+    })?;
     host::allow_many_sockets();
     purge::leftovers(paths);
     let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
     let trust = Trust::load(&paths.state_dir).context("cannot read the trusted keys")?;
     let tls = wslnet_link::server_config(&key, Arc::new(trust.clone())).context("cannot set up TLS")?;
     let tls = Arc::new(tls);
-    tracing::info!(version = crate::VERSION, key = %key.public(), trusted = trust.count(), "wslnet-companion starts");
+    let rights = capability::all(paths);
+    tracing::info!(
+        target: event_log::TARGET,
+        version = crate::VERSION, %form, key = %key.public(), trusted = trust.count(), "wslnet-companion starts"
+    );
 
-    let stop = CancellationToken::new();
-    tokio::spawn(cancel_when_requested(stop.clone()));
     let (phase, seen) = watch::channel(Phase::Waiting("it has just started".to_owned()));
-    let commands = spawn_commands(paths, seen, &stop);
+    let commands = match (open_endpoint(paths), on_ready) {
+        (Ok(endpoint), on_ready) => {
+            let commands = tokio::spawn(answer_commands(endpoint, seen, stop.clone()));
+            if let Some(ready) = on_ready {
+                ready();
+            }
+            Some(commands)
+        }
+        (Err(error), Some(_)) => return Err(error).context("the control endpoint cannot be opened"),
+        (Err(error), None) => {
+            let run_dir = paths.run_dir.display();
+            tracing::warn!(%error, %run_dir, "`status` and `list` will not work: the control endpoint cannot be opened");
+            None
+        }
+    };
     let mut naming = Naming::start(paths.hosts.clone(), config.names);
     let place = ControlAddress { named: listen };
     while let Some(port) = control_port(place, &config, &phase, &stop).await? {
@@ -93,6 +148,9 @@ pub(crate) async fn run(
             connections: connections.clone(),
             state_dir: paths.state_dir.clone(),
             naming,
+            form,
+            rights: rights.clone(),
+            resumed: resumed.clone(),
         };
         let (work, engine) = Work::new(parts);
         phase.send_replace(Phase::Serving(engine.clone()));
@@ -117,7 +175,7 @@ pub(crate) async fn run(
     if let Some(commands) = commands {
         commands.await.context("the control endpoint ended badly")?;
     }
-    tracing::info!("wslnet-companion has closed all its ports");
+    tracing::info!(target: event_log::TARGET, "wslnet-companion has closed all its ports");
     Ok(())
 }
 
@@ -129,22 +187,10 @@ async fn cancel_when_requested(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Answers commands from the beginning. Without the endpoint the program does its work all the same.
-fn spawn_commands(
-    paths: &Paths,
-    phase: watch::Receiver<Phase>,
-    stop: &CancellationToken,
-) -> Option<JoinHandle<()>> {
-    let opened = std::fs::create_dir_all(&paths.run_dir)
-        .and_then(|()| control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME)));
-    match opened {
-        Ok(listener) => Some(tokio::spawn(answer_commands(listener, phase, stop.clone()))),
-        Err(error) => {
-            let run_dir = paths.run_dir.display();
-            tracing::warn!(%error, %run_dir, "`status` and `list` will not work: the control endpoint cannot be opened");
-            None
-        }
-    }
+/// Opens the endpoint for commands, which answers from the beginning.
+fn open_endpoint(paths: &Paths) -> std::io::Result<control::Listener> {
+    std::fs::create_dir_all(&paths.run_dir)?;
+    control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME))
 }
 
 /// Opens the control port where it belongs, as soon as that is possible. `None` when the program is asked to stop
@@ -204,7 +250,7 @@ async fn answer_commands(
         match connection {
             Ok(connection) => {
                 let phase = phase.borrow().clone();
-                tokio::spawn(answer_command(connection, phase));
+                tokio::spawn(answer_command(connection, phase, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the control endpoint could not accept a command");
@@ -214,22 +260,40 @@ async fn answer_commands(
     }
 }
 
-async fn answer_command(mut connection: control::Connection, phase: Phase) {
+async fn answer_command(mut connection: control::Connection, phase: Phase, stop: CancellationToken) {
     let ask = connection.request::<Ask>().await;
-    let report = match phase {
+    let sent = match ask {
+        Err(error) => connection.answer(&Answer::<()>::Failed(error.to_string())).await,
+        Ok(Ask::Stop) if !connection.peer().privileged => {
+            let reason = "only its own user and root may stop it".to_owned();
+            connection.answer(&Answer::<()>::Failed(reason)).await
+        }
+        Ok(Ask::Stop) => {
+            tracing::info!(target: event_log::TARGET, "asked to stop by a command");
+            let sent = connection.answer(&Answer::Done(std::process::id())).await;
+            stop.cancel();
+            sent
+        }
+        Ok(Ask::Status) => {
+            let status = report(phase).await.map(|(status, _)| status);
+            connection.answer(&Answer::from(status)).await
+        }
+        Ok(Ask::List) => {
+            let list = report(phase).await.map(|(_, list)| list);
+            connection.answer(&Answer::from(list)).await
+        }
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a command went away before its answer");
+    }
+}
+
+async fn report(phase: Phase) -> Result<(StatusReport, Vec<ForwardReport>), String> {
+    match phase {
         Phase::Waiting(reason) => Err(format!("wslnet-companion runs, but serves nobody yet: {reason}")),
         Phase::Serving(engine) => engine
             .report()
             .await
             .ok_or_else(|| "wslnet-companion is stopping".to_owned()),
-    };
-    let sent = match (ask, report) {
-        (Err(error), _) => connection.answer(&Answer::<()>::Failed(error.to_string())).await,
-        (Ok(_), Err(reason)) => connection.answer(&Answer::<()>::Failed(reason)).await,
-        (Ok(Ask::Status), Ok((status, _))) => connection.answer(&Answer::Done(status)).await,
-        (Ok(Ask::List), Ok((_, list))) => connection.answer(&Answer::Done(list)).await,
-    };
-    if let Err(error) = sent {
-        tracing::debug!(%error, "a command went away before its answer");
     }
 }

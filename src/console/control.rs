@@ -81,6 +81,15 @@ impl<T> From<Answer<T>> for Result<T, String> {
     }
 }
 
+impl<T> From<Result<T, String>> for Answer<T> {
+    fn from(result: Result<T, String>) -> Self {
+        match result {
+            Ok(value) => Self::Done(value),
+            Err(reason) => Self::Failed(reason),
+        }
+    }
+}
+
 /// Who sits at the other end of a connection, as the system says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {

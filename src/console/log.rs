@@ -1,7 +1,8 @@
-//! The log of a running program, on stderr. Under systemd each line carries its priority for the journal and no
+//! The log of a running program, on stderr or in a file. Under systemd each line carries its priority for the journal and no
 //! time of its own; elsewhere a time and the level. What other people chose cannot forge a line or steer a terminal,
 //! and who reads the log, or does not, cannot hold the program up.
 
+mod file;
 mod format;
 mod queue;
 #[cfg(unix)]
@@ -9,15 +10,16 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::layer;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(unix)]
 use unix as platform;
@@ -39,6 +41,14 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// The file of the log cannot be written.
+    #[error("cannot write the log to {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The thread that writes the log could not be started.
     #[error("cannot start the thread of the log")]
     Thread {
@@ -53,12 +63,43 @@ pub enum LogError {
     },
 }
 
+/// What else hears of every event, beside the lines.
+pub type Listener = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Sends the events of the process to stderr, from level info on, or as the environment variable `variable` filters,
 /// until the guard is dropped. Logging never waits for stderr; where it is stuck, lines are dropped and counted.
 ///
 /// # Errors
 /// When the variable holds no filter, no thread can be started, or the process already has a log.
 pub fn init(variable: &str) -> Result<LogGuard, LogError> {
+    let form = if platform::stderr_is_journal() {
+        Form::Journal
+    } else {
+        Form::Terminal {
+            colour: io::stderr().is_terminal(),
+        }
+    };
+    start(variable, io::stderr(), form, None)
+}
+
+/// The same into a file of at most 1 MiB, with as much of older lines in a second one, `NAME.1`; and to a listener.
+///
+/// # Errors
+/// The same, and when the file cannot be opened.
+pub fn init_file(variable: &str, path: &Path, listener: Option<Listener>) -> Result<LogGuard, LogError> {
+    let file = file::LogFile::open(path).map_err(|source| LogError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    start(variable, file, Form::Terminal { colour: false }, listener)
+}
+
+fn start(
+    variable: &str,
+    reader: impl Write + Send + 'static,
+    form: Form,
+    listener: Option<Listener>,
+) -> Result<LogGuard, LogError> {
     let filter = match std::env::var(variable) {
         Ok(directives) => EnvFilter::builder()
             .with_default_directive(LevelFilter::INFO.into())
@@ -69,18 +110,11 @@ pub fn init(variable: &str) -> Result<LogGuard, LogError> {
             })?,
         Err(_) => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
-    let form = if platform::stderr_is_journal() {
-        Form::Journal
-    } else {
-        Form::Terminal {
-            colour: io::stderr().is_terminal(),
-        }
-    };
     let lost = move |count| {
-        let text = format!("the log lost lines, because nobody took them from stderr lines={count}");
+        let text = format!("the log lost lines, because nobody took them lines={count}");
         format::line(form, Level::WARN, &text)
     };
-    let (queue, guard) = queue::start(io::stderr(), lost).map_err(|source| LogError::Thread { source })?;
+    let (queue, guard) = queue::start(reader, lost).map_err(|source| LogError::Thread { source })?;
     let lines = layer()
         .event_format(Lines::new(form))
         .with_ansi(false)
@@ -88,6 +122,7 @@ pub fn init(variable: &str) -> Result<LogGuard, LogError> {
         // Its fallback is eprintln!, which panics when stderr is what failed.
         .log_internal_errors(false);
     tracing_subscriber::registry()
+        .with(listener)
         .with(filter)
         .with(lines)
         .try_init()

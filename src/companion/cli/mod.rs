@@ -17,10 +17,13 @@ use wslnet_link::{Peers, PublicKey};
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
+use crate::form::Form;
+use crate::install::{self, Installable, Keep};
 use crate::pair::{self, PairArgs};
 use crate::paths::{Paths, PathsError};
 use crate::purge;
-use crate::run::{self, Ask};
+use crate::run::{self, Ask, BadConfig, Life};
+use crate::service;
 
 /// How long a running companion may take to answer a command.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -52,8 +55,9 @@ struct Places {
 }
 
 impl Places {
-    /// The standard places, which must be known only where one was not named.
-    fn resolve(self) -> Result<Paths, PathsError> {
+    /// The standard places, which must be known only where one was not named: those of the service where it is installed,
+    /// unless it is the user's own program that is to be run.
+    fn resolve(self, runs: bool) -> Result<Paths, PathsError> {
         let hosts = self.hosts.or_else(Paths::standard_hosts);
         Ok(match (self.config, self.state_dir, self.run_dir) {
             (Some(config), Some(state_dir), Some(run_dir)) => Paths {
@@ -63,7 +67,8 @@ impl Places {
                 hosts,
             },
             (config, state_dir, run_dir) => {
-                let standard = Paths::standard()?;
+                let service = if runs { None } else { install::service_paths() };
+                let standard = service.map_or_else(Paths::standard, Ok)?;
                 Paths {
                     config: config.unwrap_or(standard.config),
                     state_dir: state_dir.unwrap_or(standard.state_dir),
@@ -79,6 +84,43 @@ impl Places {
 enum Command {
     /// Run in the foreground until Ctrl-C
     Run {
+        /// Where to listen for distros [default: port 9756 of the WSL adapter]
+        #[arg(long, value_name = "IP:PORT")]
+        listen: Option<SocketAddr>,
+        /// Run without a window, and return as soon as the program answers (Windows)
+        #[arg(long, conflicts_with = "log")]
+        background: bool,
+        /// Write the log to this file, at most 1 MiB and as much of older lines, instead of stderr
+        #[arg(long, value_name = "FILE")]
+        log: Option<PathBuf>,
+        /// In which form this is
+        #[arg(long, hide = true, default_value = "by-hand")]
+        form: Form,
+    },
+    /// Install this program on Windows; doing it again upgrades, the other form is converted
+    Install {
+        /// It starts when you log on, and has your rights [default, unless the service is installed]
+        #[arg(long, conflicts_with = "service")]
+        logon: bool,
+        /// It starts with Windows, and has the rights for names, portproxy and firewall rules
+        #[arg(long)]
+        service: bool,
+        /// Do what takes an administrator, and tell this pipe
+        #[arg(long, hide = true, value_name = "PIPE")]
+        answer_to: Option<String>,
+    },
+    /// Stop this program and remove it from Windows; keys and configuration stay
+    Uninstall {
+        /// Remove the keys, the trusted keys and companion.toml too
+        #[arg(long)]
+        all: bool,
+        /// Do what takes an administrator, and tell this pipe
+        #[arg(long, hide = true, value_name = "PIPE")]
+        answer_to: Option<String>,
+    },
+    /// What the service control manager starts
+    #[command(hide = true)]
+    RunService {
         /// Where to listen for distros [default: port 9756 of the WSL adapter]
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<SocketAddr>,
@@ -131,12 +173,42 @@ pub fn main() -> ExitCode {
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
     let named_config = cli.places.config.is_some();
-    let paths = cli.places.resolve()?;
+    let runs = matches!(cli.command, Command::Run { .. });
+    let paths = cli.places.resolve(runs)?;
     match cli.command {
-        Command::Run { listen } => {
-            let _log = log::init("WSLNET_LOG")?;
+        Command::Run {
+            listen,
+            background: true,
+            ..
+        } => install::run_in_background(&paths, listen),
+        Command::Run {
+            listen, log, form, ..
+        } => {
+            let _log = match &log {
+                Some(file) => log::init_file("WSLNET_LOG", file, None),
+                None => log::init("WSLNET_LOG"),
+            }?;
             let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), named_config));
-            runtime()?.block_on(run::run(&paths, config, listen))
+            let life = || Life::in_console(form);
+            let ended = runtime()?.block_on(async { run::run(&paths, config, listen, life()).await });
+            ended.inspect_err(|error| tell_failed_run(error, log.is_some()))
+        }
+        Command::RunService { listen } => service::run(&paths, listen),
+        Command::Install {
+            logon,
+            service,
+            answer_to,
+        } => {
+            let form = match (logon, service) {
+                (true, _) => Some(Installable::Logon),
+                (_, true) => Some(Installable::Service),
+                (false, false) => None,
+            };
+            install::install(form, answer_to.as_deref())
+        }
+        Command::Uninstall { all, answer_to } => {
+            let keep = if all { Keep::Nothing } else { Keep::State };
+            install::uninstall(keep, answer_to.as_deref())
         }
         Command::Status { json } => {
             let status = ask::<StatusReport>(&paths, Ask::Status)?;
@@ -189,6 +261,17 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             ))?)
         }
         Command::Purge => purge(&paths),
+    }
+}
+
+/// A bad configuration is told in full; and whoever reads the log alone must find why the program ended.
+fn tell_failed_run(error: &anyhow::Error, has_log_file: bool) {
+    let bad_config = error.downcast_ref::<BadConfig>();
+    if has_log_file {
+        let report = bad_config.map(|bad| bad.report.as_str());
+        tracing::error!(error = format!("{error:#}"), report, "wslnet-companion has ended");
+    } else if let Some(bad) = bad_config {
+        output::print_to_stderr(&bad.report);
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn status(status: &StatusReport) -> String {
         let _ = writeln!(text, "{name:>11}: {value}");
     };
     line("version", status.version.clone());
+    line("runs", runs(status));
     line("listens on", status.control.to_string());
     line("backend", format!("{}, reach {}", status.backend, status.reach));
     if !status.capability.is_empty() {
@@ -46,6 +47,26 @@ pub(super) fn status(status: &StatusReport) -> String {
     }
     if let Some(error) = &status.config_error {
         line("config", format!("a changed file was not taken over:\n{error}"));
+    }
+    text
+}
+
+/// In which form it runs, what it can do, and what it cannot.
+fn runs(status: &StatusReport) -> String {
+    let mut text = status.form.to_string();
+    let can: Vec<&str> = status
+        .rights
+        .iter()
+        .filter(|right| right.missing.is_none())
+        .map(|right| right.what.as_str())
+        .collect();
+    if !can.is_empty() {
+        let _ = write!(text, "; can {}", can.join(", "));
+    }
+    for right in &status.rights {
+        if let Some(missing) = &right.missing {
+            let _ = write!(text, "; cannot {}: {}", right.what, clean(missing, 300));
+        }
     }
     text
 }
@@ -132,6 +153,27 @@ mod tests {
     use wslnet_protocol::{Protocol, Reach};
 
     use super::*;
+    use crate::capability::Capability;
+    use crate::form::Form;
+
+    #[test]
+    fn the_form_and_the_rights_are_in_one_line() {
+        let right = |what: &str, missing: Option<&str>| Capability {
+            what: what.to_owned(),
+            missing: missing.map(str::to_owned),
+        };
+        let mut status = empty();
+        status.rights = vec![
+            right("open ports", None),
+            right("keep names", Some("no right to write the hosts file")),
+            right("use portproxy", None),
+        ];
+
+        assert_eq!(
+            runs(&status),
+            "logon; can open ports, use portproxy; cannot keep names: no right to write the hosts file"
+        );
+    }
 
     #[test]
     fn a_row_shows_the_protocol_and_where_a_forward_moved() {
@@ -163,23 +205,11 @@ mod tests {
     #[test]
     fn the_status_counts_what_is_special_only_where_there_is_some() {
         let of = |udp, moved| {
-            let status = StatusReport {
-                version: "0.1.0".into(),
-                control: "172.20.0.1:9756".parse().unwrap(),
-                backend: "relay".into(),
-                capability: String::new(),
-                reach: Reach::Lan,
-                addresses: vec![],
-                trusted: 1,
-                distros: vec![],
-                active: 3,
+            forwards(&StatusReport {
                 udp,
                 moved,
-                inactive: 1,
-                names: String::new(),
-                config_error: None,
-            };
-            forwards(&status)
+                ..empty()
+            })
         };
 
         assert_eq!(of(0, 0), "3 active, 1 not");
@@ -188,6 +218,27 @@ mod tests {
             of(2, 1),
             "3 active (2 over UDP, 1 at another port than wanted), 1 not"
         );
+    }
+
+    fn empty() -> StatusReport {
+        StatusReport {
+            version: "0.1.0".into(),
+            form: Form::Logon,
+            rights: vec![],
+            control: "172.20.0.1:9756".parse().unwrap(),
+            backend: "relay".into(),
+            capability: String::new(),
+            reach: Reach::Lan,
+            addresses: vec![],
+            trusted: 1,
+            distros: vec![],
+            active: 3,
+            udp: 0,
+            moved: 0,
+            inactive: 1,
+            names: String::new(),
+            config_error: None,
+        }
     }
 
     fn row(protocol: Protocol, wanted: u16, port: u16, reason: &str) -> ForwardReport {

@@ -3,6 +3,7 @@
 //! The loop ([`work`]) owns the ledger and the relays. Every change, from a request to a new network address, ends in the
 //! same step: plan, apply, compare. So a `PUT` is answered after it was applied.
 
+mod exposure;
 mod looks;
 mod report;
 mod sessions;

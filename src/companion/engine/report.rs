@@ -5,11 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use wslnet_protocol::{ForwardState, Protocol, Reach, SessionId};
 
+use crate::capability::Capability;
+use crate::form::Form;
+
 /// The companion as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The program's version.
     pub version: String,
+    /// In which form it runs.
+    #[serde(default)]
+    pub form: Form,
+    /// What takes rights, and whether this process has them.
+    #[serde(default)]
+    pub rights: Vec<Capability>,
     /// Where the control port listens.
     pub control: SocketAddr,
     /// How forwards are applied.

@@ -23,6 +23,8 @@ impl Work {
         };
         StatusReport {
             version: crate::VERSION.to_owned(),
+            form: self.parts.form,
+            rights: self.parts.rights.clone(),
             control: self.parts.control,
             backend: self.executor.backend().to_string(),
             capability: self.executor.capability(),

@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wslnet_protocol::{ForwardStatus, Problem, limits};
 
-use super::{Command, Engine};
+use super::{Command, Engine, exposure};
 use crate::api::Connections;
 use crate::apply::{ConnectionGate, Executor};
+use crate::capability::Capability;
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::ControlAddress;
+use crate::event_log;
+use crate::form::Form;
 use crate::host::{self, Interface, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
@@ -50,6 +53,12 @@ pub struct Parts {
     pub state_dir: PathBuf,
     /// The hosts file.
     pub naming: Naming,
+    /// In which form the program runs.
+    pub form: Form,
+    /// What it may do, as it was when it started.
+    pub rights: Vec<Capability>,
+    /// Notified when the system says that it woke up.
+    pub resumed: Arc<Notify>,
 }
 
 /// Why the loop ended.
@@ -109,6 +118,7 @@ impl Work {
 
     /// Runs until `stop`, or until the control port belongs elsewhere; then closes everything.
     pub async fn run(mut self, stop: CancellationToken) -> (Ended, Parts) {
+        let resumed = self.parts.resumed.clone();
         let mut changes = host::watch_changes();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,6 +135,10 @@ impl Work {
                     }
                 }
                 _ = tick.tick() => self.tick().await,
+                () = resumed.notified() => {
+                    self.look_around();
+                    self.reconcile(true).await;
+                }
                 () = self.parts.naming.changed() => self.tell(),
                 () = stop.cancelled() => break Ended::Stopped,
             }
@@ -279,7 +293,13 @@ impl Work {
             .sessions()
             .map(|session| session.distro.to_owned())
             .collect::<BTreeSet<_>>();
-        self.told.retain(|distro, _| distros.contains(distro));
+        self.told.retain(|distro, told| {
+            let stays = distros.contains(distro);
+            if let Some(change) = exposure::change(&told.forwards, &[], [].iter()).filter(|_| !stays) {
+                tracing::info!(target: event_log::TARGET, distro, change, "exposure changed");
+            }
+            stays
+        });
         let states = |distro: String| {
             let states = plan::statuses(&self.desired, self.executor.actual(), &distro);
             (distro, states)
@@ -288,9 +308,15 @@ impl Work {
         self.parts
             .naming
             .name(&mut states, &self.ledger.claims(), self.parts.config.names);
+        let claims = self.ledger.claims();
         for (distro, forwards) in states {
-            let told = self.told.entry(distro).or_default();
+            let asked = claims.distros.get(distro.as_str());
+            let asked = asked.into_iter().flat_map(|claims| claims.granted);
+            let told = self.told.entry(distro.clone()).or_default();
             if told.forwards != forwards {
+                if let Some(change) = exposure::change(&told.forwards, &forwards, asked) {
+                    tracing::info!(target: event_log::TARGET, distro, change, "exposure changed");
+                }
                 told.revision += 1;
                 told.forwards = forwards;
             }

@@ -38,7 +38,7 @@ pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, w
 pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 #[cfg(windows)]
-pub(crate) use windows::system_directory;
+pub(crate) use windows::{is_missing_key, system_directory, wide};
 
 /// The network interfaces of this machine, by index, each with its addresses in order.
 ///

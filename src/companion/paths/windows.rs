@@ -1,7 +1,7 @@
 //! The user's own folder: its access list lets nobody in but the user, the administrators and the system.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Paths, PathsError};
 
@@ -16,13 +16,19 @@ fn below(local: Option<OsString>, profile: Option<OsString>) -> Result<Paths, Pa
     let local = folder(local)
         .or_else(|| Some(folder(profile)?.join("AppData").join("Local")))
         .ok_or(PathsError)?;
-    let home = local.join("wslnet");
-    Ok(Paths {
-        config: home.join("companion.toml"),
-        state_dir: home.clone(),
-        run_dir: home,
-        hosts: hosts(),
-    })
+    Ok(Paths::below(&local.join("wslnet")))
+}
+
+impl Paths {
+    /// All places in one folder.
+    pub(crate) fn below(home: &Path) -> Self {
+        Self {
+            config: home.join("companion.toml"),
+            state_dir: home.to_owned(),
+            run_dir: home.to_owned(),
+            hosts: hosts(),
+        }
+    }
 }
 
 pub(super) fn hosts() -> Option<PathBuf> {

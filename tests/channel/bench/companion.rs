@@ -11,6 +11,7 @@ use wslnet_companion::api::{self, Connections};
 use wslnet_companion::config::WatchedConfig;
 use wslnet_companion::control_address::ControlAddress;
 use wslnet_companion::engine::{Engine, ForwardReport, Parts, StatusReport, Work};
+use wslnet_companion::form::Form;
 use wslnet_companion::host;
 use wslnet_companion::names::Naming;
 use wslnet_companion::trust::Trust;
@@ -105,6 +106,9 @@ impl Companion {
             connections: connections.clone(),
             state_dir: state.path().to_owned(),
             naming: Naming::start(None, false),
+            form: Form::default(),
+            rights: vec![],
+            resumed: Arc::default(),
         });
         let stop = CancellationToken::new();
         let api = api::serve(

@@ -304,6 +304,21 @@ impl Portproxy {
     }
 }
 
+/// Whether this program has the rights that this backend takes; if not, why.
+///
+/// # Errors
+/// The right that is missing.
+pub(crate) fn may_be_used(state_dir: &Path) -> Result<(), String> {
+    let rights = Machine::new(state_dir).may_write();
+    rights.map_err(|error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            "takes an administrator or the system".to_owned()
+        } else {
+            error.to_string()
+        }
+    })
+}
+
 /// Removes every entry that an earlier run left behind. Costs nothing where there was none.
 pub fn clear(state_dir: &Path) -> Cleared {
     if journal::load(state_dir).is_ok_and(|ours| ours.is_empty()) {

@@ -9,9 +9,11 @@ mod excluded;
 mod name;
 mod notify;
 mod portproxy;
+mod registry;
 mod services;
 mod socket;
 mod table;
+mod text;
 #[cfg(test)]
 mod wine;
 
@@ -22,6 +24,8 @@ pub(super) use excluded::print_excluded_ranges;
 pub(super) use name::own_name;
 pub(super) use notify::AddressHints;
 pub(super) use portproxy::portproxy_entries;
+pub(crate) use registry::is_missing_key;
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
 pub(super) use table::{holders, listeners};
+pub(crate) use text::wide;

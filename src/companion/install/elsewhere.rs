@@ -1,0 +1,25 @@
+//! Nothing is installed here: systemd starts programs on Linux, and this one is for development there.
+
+use std::net::SocketAddr;
+
+use super::{Installable, Keep};
+use crate::paths::Paths;
+
+const WHY: &str = "is for Windows; here `wslnet-companion run` is started by hand";
+
+pub(crate) fn install(_: Option<Installable>, _: Option<&str>) -> anyhow::Result<()> {
+    anyhow::bail!("`install` {WHY}")
+}
+
+pub(crate) fn uninstall(_: Keep, _: Option<&str>) -> anyhow::Result<()> {
+    anyhow::bail!("`uninstall` {WHY}")
+}
+
+pub(crate) fn run_in_background(_: &Paths, _: Option<SocketAddr>) -> anyhow::Result<()> {
+    anyhow::bail!("`run --background` {WHY}")
+}
+
+/// There is no service.
+pub(crate) fn service_paths() -> Option<Paths> {
+    None
+}

@@ -1,0 +1,286 @@
+//! Installing on Windows. This page has the lists of parts and the order of things; each part is in a file of its own.
+
+mod autostart;
+mod background;
+mod elevate;
+mod folder;
+mod logon;
+mod program;
+mod service;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use known_folders::{KnownFolder, get_known_folder_path};
+use wslnet_console::output;
+
+use super::{Installable, Keep};
+use crate::capability::is_administrator;
+use crate::event_log;
+use crate::paths::Paths;
+use crate::purge;
+use crate::service::NAME;
+
+pub(crate) use background::run_in_background;
+
+/// What is being done, and where.
+struct Order {
+    /// The paths of the one whose parts these are: of the service or of the user.
+    paths: Paths,
+    /// Whether the state folder goes too.
+    keep: Keep,
+    /// What was done, a line each.
+    told: String,
+}
+
+impl Order {
+    fn new(paths: Paths, keep: Keep) -> Self {
+        Self {
+            paths,
+            keep,
+            told: String::new(),
+        }
+    }
+
+    fn tell(&mut self, line: impl AsRef<str>) {
+        self.told.push_str(line.as_ref());
+        self.told.push('\n');
+    }
+}
+
+/// One thing that is put on the machine.
+struct Part {
+    /// Whether a form wants it.
+    wanted: fn(Installable) -> bool,
+    /// Puts it there, also where it or another version of it is there already.
+    put: fn(&mut Order) -> anyhow::Result<()>,
+    /// Takes it away if it is there, and says so.
+    take: fn(&mut Order) -> anyhow::Result<()>,
+}
+
+fn both(_: Installable) -> bool {
+    true
+}
+
+fn of_service(form: Installable) -> bool {
+    form == Installable::Service
+}
+
+fn of_logon(form: Installable) -> bool {
+    form == Installable::Logon
+}
+
+/// What takes an administrator. Firewall rules belong between the event source and the service.
+const PRIVILEGED: &[Part] = &[
+    Part {
+        wanted: both,
+        put: program::put,
+        take: program::take,
+    },
+    Part {
+        wanted: of_service,
+        put: folder::put,
+        take: folder::take,
+    },
+    Part {
+        wanted: of_service,
+        put: |_| Ok(()),
+        take: take_leftovers,
+    },
+    Part {
+        wanted: of_service,
+        put: |_| event_log::register(NAME).context("cannot register the source of events"),
+        take: take_event_source,
+    },
+    Part {
+        wanted: of_service,
+        put: service::put,
+        take: service::take,
+    },
+];
+
+/// What an ordinary user may do.
+const USERS: &[Part] = &[
+    Part {
+        wanted: of_logon,
+        put: |_| Ok(()),
+        take: take_user_state,
+    },
+    Part {
+        wanted: of_logon,
+        put: |_| Ok(()),
+        take: take_leftovers,
+    },
+    Part {
+        wanted: of_logon,
+        put: autostart::put,
+        take: autostart::take,
+    },
+    Part {
+        wanted: of_logon,
+        put: logon::put,
+        take: logon::take,
+    },
+];
+
+/// Installs a form, or the one that is installed anew, or the one for the logon.
+pub(crate) fn install(form: Option<Installable>, answer_to: Option<&str>) -> anyhow::Result<()> {
+    let form = form.unwrap_or_else(|| {
+        if service::is_installed() {
+            Installable::Service
+        } else {
+            Installable::Logon
+        }
+    });
+    let flag = match form {
+        Installable::Logon => "--logon",
+        Installable::Service => "--service",
+    };
+    if let Some(pipe) = answer_to {
+        return elevate::answer(pipe, |told| {
+            privileged(told, |order| put(PRIVILEGED, form, order))
+        });
+    }
+    let mut users = Order::new(Paths::standard()?, Keep::State);
+    // First what somebody may say no to.
+    let done = elevated(&["install", flag], &mut users.told, |order| {
+        put(PRIVILEGED, form, order)
+    })
+    .and_then(|()| put(USERS, form, &mut users));
+    output::print(&users.told)?;
+    done
+}
+
+/// Takes everything away, and what the program left on the machine. A second time there is nothing.
+pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<()> {
+    if let Some(pipe) = answer_to {
+        return elevate::answer(pipe, |told| {
+            privileged(told, |order| {
+                order.keep = keep;
+                take(PRIVILEGED, order)
+            })
+        });
+    }
+    let mut arguments = vec!["uninstall"];
+    if keep == Keep::Nothing {
+        arguments.push("--all");
+    }
+    let mut users = Order::new(Paths::standard()?, keep);
+    let mut done = take(USERS, &mut users);
+    if is_anything_privileged(keep)? {
+        let rest = elevated(&arguments, &mut users.told, |order| {
+            order.keep = keep;
+            take(PRIVILEGED, order)
+        });
+        done = done.and(rest);
+    }
+    if users.told.is_empty() && done.is_ok() {
+        users.tell("nothing to remove");
+    }
+    output::print(&users.told)?;
+    done
+}
+
+/// Puts the parts that a form wants, and takes the others before.
+fn put(parts: &[Part], form: Installable, order: &mut Order) -> anyhow::Result<()> {
+    for part in parts.iter().rev().filter(|part| !(part.wanted)(form)) {
+        (part.take)(order)?;
+    }
+    for part in parts.iter().filter(|part| (part.wanted)(form)) {
+        (part.put)(order)?;
+    }
+    Ok(())
+}
+
+/// Takes all parts. What one of them meets does not keep the others; all of it is told.
+fn take(parts: &[Part], order: &mut Order) -> anyhow::Result<()> {
+    let mut reasons = Vec::new();
+    for part in parts.iter().rev() {
+        reasons.extend((part.take)(order).err().map(|error| format!("{error:#}")));
+    }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        bail!("not everything could be removed: {}", reasons.join("; "))
+    }
+}
+
+/// Does what takes an administrator: here if this is one, or else by this program once more.
+fn elevated(
+    arguments: &[&str],
+    told: &mut String,
+    work: impl FnOnce(&mut Order) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if is_administrator() {
+        privileged(told, work)
+    } else {
+        elevate::run(arguments, told)
+    }
+}
+
+fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut order = Order::new(standard_service_paths()?, Keep::State);
+    let done = work(&mut order);
+    told.push_str(&order.told);
+    done
+}
+
+/// Whether there is a reason to ask for an administrator at all.
+fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
+    let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
+    Ok(program::folder()?.exists() || service::is_installed() || (keep == Keep::Nothing && has_state()?))
+}
+
+fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {
+    purge::quietly(&order.paths, &mut order.told).map_err(anyhow::Error::msg)
+}
+
+fn take_event_source(order: &mut Order) -> anyhow::Result<()> {
+    if event_log::unregister(NAME).context("cannot remove the source of events")? {
+        order.tell("removed: the source of events");
+    }
+    Ok(())
+}
+
+/// The user's own folder: on `--all` only.
+fn take_user_state(order: &mut Order) -> anyhow::Result<()> {
+    if order.keep == Keep::Nothing {
+        folder::remove(order)?;
+    }
+    Ok(())
+}
+
+/// Whether the folder of the service is one that only the system and administrators can have written to. A file system that
+/// keeps no access lists is told of and no reason to refuse.
+///
+/// # Errors
+/// Why it is not, and what to do.
+pub(crate) fn state_folder_is_ours(path: &Path) -> anyhow::Result<()> {
+    folder::check(path).map(drop)
+}
+
+/// The places of the service, if it is installed.
+pub(crate) fn service_paths() -> Option<Paths> {
+    service::is_installed()
+        .then(standard_service_paths)
+        .and_then(Result::ok)
+}
+
+fn standard_service_paths() -> anyhow::Result<Paths> {
+    Ok(Paths::below(&known(KnownFolder::ProgramData)?.join("wslnet")))
+}
+
+/// A folder of Windows, from Windows and not from the environment, which is whoever's starts the program.
+fn known(folder: KnownFolder) -> anyhow::Result<PathBuf> {
+    get_known_folder_path(folder).with_context(|| format!("Windows does not say where {folder:?} is"))
+}
+
+/// A name that nobody has guessed before.
+fn random_name() -> anyhow::Result<String> {
+    use ring::rand::SecureRandom as _;
+    let mut random = [0; 8];
+    ring::rand::SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(random)))
+}
