@@ -7,6 +7,8 @@
 #
 # Steps:
 #   shell      shellcheck of the scripts
+#   powershell the PowerShell scripts, read by two grammars (scripts/powershell.py), as no registry has a PowerShell to run;
+#              and what scripts/verify-windows.ps1 runs on Linux
 #   fmt        formatting
 #   clippy     lints of everything for Linux
 #   windows    lints of the Windows program and its crates
@@ -28,7 +30,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(shell fmt clippy windows docs deny unit fuzz wineunit e2e containers systemd wine demo)
+steps=(shell powershell fmt clippy windows docs deny unit fuzz wineunit e2e containers systemd wine demo)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wslnet
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/test
@@ -72,6 +74,20 @@ step_shell() {
     # Text for the shell that the tests hand to a machine; its variables come from there.
     shellcheck --shell=sh --exclude=SC2153,SC2154 tests/e2e/bench/systemd.sh
     shellcheck --shell=sh tests/e2e/bench/interop/*.sh
+}
+
+step_powershell() {
+    need python3 python3-venv
+    local room=$cache/tools/powershell
+    if ! cmp -s scripts/powershell.txt "$room/made-of"; then
+        rm -rf "$room"
+        python3 -m venv "$room" || skip "cannot make a Python environment"
+        "$room/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+            --requirement scripts/powershell.txt || skip "cannot install the grammars of PowerShell"
+        cp scripts/powershell.txt "$room/made-of"
+    fi
+    "$room/bin/python" scripts/powershell.py scripts/*.ps1
+    python3 tests/verify_helper.py
 }
 
 step_fmt() { cargo fmt --all --check; }

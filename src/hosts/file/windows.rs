@@ -66,8 +66,9 @@ pub(super) fn replace(new: &Path, old: &Path) -> io::Result<()> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // Two of its errors leave the place empty.
-        if !old.exists() {
+        // One of its errors leaves the place empty. Only if it surely is: a rename would give a file that is there the access list
+        // of the new one. A file that is removed while somebody has it open, for one, refuses to be looked at (not under Wine).
+        if let Ok(false) = old.try_exists() {
             return std::fs::rename(new, old);
         }
         match pauses.next() {

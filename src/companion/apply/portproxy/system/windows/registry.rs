@@ -139,7 +139,7 @@ impl Key {
                 ERROR_MORE_DATA => {
                     units = name.len() as u32;
                     // SAFETY: as above; type and data may be null.
-                    done(unsafe {
+                    let again = unsafe {
                         RegEnumValueW(
                             self.0,
                             index,
@@ -150,7 +150,12 @@ impl Key {
                             null_mut(),
                             null_mut(),
                         )
-                    })?;
+                    };
+                    // It was the last one, and somebody has removed it since.
+                    if again == ERROR_NO_MORE_ITEMS {
+                        return Ok(values);
+                    }
+                    done(again)?;
                     None
                 }
                 ERROR_NO_MORE_ITEMS => return Ok(values),
@@ -261,6 +266,10 @@ fn failed(error: WIN32_ERROR) -> io::Error {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use windows_registry::LOCAL_MACHINE;
 
     use super::*;
@@ -311,5 +320,34 @@ mod tests {
         assert_eq!(key.values().unwrap(), []);
         drop(key);
         LOCAL_MACHINE.remove_tree(&path).unwrap();
+    }
+
+    #[test]
+    fn a_long_value_that_goes_while_it_is_read_is_no_error() {
+        let path = format!(r"SOFTWARE\wslnet-test-{}-going", std::process::id());
+        drop(LOCAL_MACHINE.remove_tree(&path));
+        let key = Key::create(&path).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writer = thread::spawn({
+            let (path, is_over) = (path.clone(), Arc::clone(&is_over));
+            move || {
+                let key = Key::create(&path).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    key.set_text("long", &"x".repeat(TEXT_LIMIT)).unwrap();
+                    key.remove("long").unwrap();
+                }
+            }
+        });
+
+        let reads: Vec<_> = (0..2000).map(|_| key.values()).collect();
+
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        drop(key);
+        LOCAL_MACHINE.remove_tree(&path).unwrap();
+        let failed: Vec<_> = reads.iter().filter(|read| read.is_err()).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        let mut seen = reads.iter().flatten().map(Vec::len);
+        assert!(seen.any(|values| values == 1), "the value was there at times");
     }
 }
