@@ -37,7 +37,7 @@ logs=$target/test
 skip_code=77
 threads=${WSLNET_TEST_THREADS:-4}
 deny_version=0.20.2
-windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts -p wslnet-companion -p wslnet-iphlpsvc)
+windows_crates=(-p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts -p wslnet-companion -p wslnet-iphlpsvc -p wslnet-wsl)
 
 skip() {
     echo "skipped: $*"
@@ -167,14 +167,15 @@ step_systemd() {
 
 step_wine() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3
+    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus sudo
     need_windows
     scripts/windows.sh cargo build --locked --bin wslnet-companion
-    scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc
-    local exe helper
+    scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc -p wslnet-wsl
+    local exe helper wsl
     exe=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/wslnet-companion.exe' -print -quit)
     helper=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/iphlpsvc.exe' -print -quit)
-    WSLNET_WINDOWS_EXE=$(realpath "$exe") WSLNET_IPHLPSVC_EXE=$(realpath "$helper") \
+    wsl=$(find "$target" -path '*x86_64-pc-windows-gnu/debug/wsl.exe' -print -quit)
+    WSLNET_WINDOWS_EXE=$(realpath "$exe") WSLNET_IPHLPSVC_EXE=$(realpath "$helper") WSLNET_WSL_EXE=$(realpath "$wsl") \
         WSLNET_WINEPREFIX=$(scripts/windows.sh prefix) e2e wine::
 }
 

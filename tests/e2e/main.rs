@@ -26,6 +26,6 @@ mod rules;
 mod sandbox;
 mod services;
 mod shapes;
-mod systemd;
+pub(crate) mod systemd;
 mod udp;
 mod wine;

@@ -15,6 +15,7 @@ mod systemd;
 mod wait;
 mod wine;
 mod world;
+mod wsl;
 
 pub use client::Client;
 pub use companion::Companion;
@@ -29,6 +30,7 @@ pub use systemd::SystemdDistro;
 pub use wait::{A_SECOND, SOON, check, eventually, stays};
 pub use wine::Windows;
 pub use world::World;
+pub use wsl::Wsl;
 
 /// The address of the VM.
 pub const VM: &str = "172.28.0.2";
@@ -45,6 +47,9 @@ pub const CONTROL_PORT: u16 = 9756;
 pub fn require(what: &str, present: bool, remedy: &str) {
     assert!(present, "this test needs {what}: {remedy}");
 }
+
+/// What WSL calls a distro that Windows programs can be started from.
+pub const UBUNTU: &str = "Ubuntu";
 
 /// Needs the right to make namespaces.
 pub fn require_root() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::machine::RUN_SECONDS;
 use super::wait::{check, eventually};
 use super::{Machine, Ran, World, require_program};
 
@@ -33,12 +34,11 @@ impl SystemdDistro {
         distro
     }
 
-    /// Boots one as WSL has it, in which nothing of the project is, with folders of this machine at places of it.
-    pub fn bare(world: &World, folders: &[(&Path, &str)]) -> Self {
+    /// Boots one as WSL has it, in which nothing of the project is. `run` becomes its /run/WSL, by which the daemon knows WSL; `folders` are
+    /// folders of this machine and their places in it.
+    pub fn bare(world: &World, run: &Path, folders: &[(&Path, &str)]) -> Self {
         let room = world.new_folder("systemd");
-        // Where WSL's init listens, by which the daemon knows WSL.
-        let run = world.new_folder("run-wsl");
-        Self::boot_in(world, &room, &[folders, &[(&run, "/run/WSL")]].concat())
+        Self::boot_in(world, &room, &[folders, &[(run, "/run/WSL")]].concat())
     }
 
     fn boot_in(world: &World, room: &Path, folders: &[(&Path, &str)]) -> Self {
@@ -67,6 +67,11 @@ impl SystemdDistro {
 
     /// Runs a program inside.
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_within(RUN_SECONDS, args)
+    }
+
+    /// The same, with a time of its own in seconds.
+    pub fn run_within(&self, seconds: u32, args: &[&str]) -> Ran {
         // The first process that systemd-nspawn starts is only a step on the way: look again each time.
         let nspawn = children(self.machine.init()).first().copied();
         let leader = nspawn.and_then(|nspawn| children(nspawn).first().copied());
@@ -74,7 +79,7 @@ impl SystemdDistro {
         let enter = [
             "nsenter", "-t", &leader, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--",
         ];
-        self.machine.run_outside(&[&enter, args].concat())
+        self.machine.run_outside(seconds, &[&enter, args].concat())
     }
 
     /// `systemctl ARGS`.

@@ -45,7 +45,7 @@ else
     # What WSL puts into each distro. The unit lets the daemon execute these two, and what is in /usr/lib.
     install -D /bin/sh "$root/usr/lib/wsl-stand-in/sh"
     for one in wslinfo wslpath; do install "$INTEROP/$one.sh" "$root/usr/bin/$one"; done
-    install "$INTEROP/init.py" "$INTEROP/enter.py" "$root/usr/lib/wsl-stand-in"
+    install "$INTEROP"/*.py "$root/usr/lib/wsl-stand-in"
 fi
 
 mkdir -p "/sys/fs/cgroup/$GROUP/sup"

@@ -20,7 +20,7 @@ fn bare(world: &World) -> (Release, SystemdDistro) {
     let exe = world.logs().with_file_name("companion.exe");
     std::fs::write(&exe, "MZ and nothing else").unwrap();
     let release = Release::new(world, &exe);
-    let distro = SystemdDistro::bare(world, &[(release.path(), RELEASE)]);
+    let distro = SystemdDistro::bare(world, &world.new_folder("run-wsl"), &[(release.path(), RELEASE)]);
     (release, distro)
 }
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+BINFMT = "/proc/sys/fs/binfmt_misc"
 libc = ctypes.CDLL(None, use_errno=True)
 user, *program = sys.argv[1:]
 
@@ -37,12 +38,10 @@ def enter():
     os.waitpid(child, 0)
     for end in made + mapped:
         os.close(end)
-    os.makedirs("/run/binfmt", exist_ok=True)
-    call("mount", b"binfmt_misc", b"/run/binfmt", b"binfmt_misc", 0, None)
-    with open("/run/binfmt/register", "w") as file:
+    # It stays mounted, in this namespace: what it knows goes with it.
+    call("mount", b"binfmt_misc", BINFMT.encode(), b"binfmt_misc", 0, None)
+    with open(f"{BINFMT}/register", "w") as file:
         file.write(":WSLInterop:M::MZ::/usr/lib/wsl-stand-in/init.py:P")
-    call("umount2", b"/run/binfmt", 0)
-    os.rmdir("/run/binfmt")
 
 
 enter()

@@ -1,9 +1,11 @@
-"""The Windows end of a stand-in for WSL's interop: runs Windows programs under Wine for those who ask at a socket.
+"""The Windows end of a stand-in for WSL's interop, both ways: runs Windows programs under Wine for the distro, and passes on
+what Windows' wsl.exe (tests/wsl) has to say to the distro.
 
-    windows.py SOCKET DRIVE_C
+    windows.py FOLDER DRIVE_C
 
-A question is one line of JSON, {"program": ..., "arguments": [...], "folder": ...} with paths of the distro, and with it
-come the three standard descriptors. The answer is the exit code and a line feed.
+In the folder, which is the distro's /run/WSL, it listens at `1_interop`. A question is one line of JSON, {"program": ...,
+"arguments": [...], "folder": ...} with paths of the distro, and with it come the three standard descriptors. The answer is the
+exit code and a line feed. It connects to `distro` there for each wsl.exe that connects to port 4242 of 127.0.0.1.
 
 What is not as in WSL: programs run as one user, who is an administrator without being asked; the environment of the asker
 is not passed on (WSLENV is not looked at); there is no terminal and no Ctrl-C; drive C is the only one.
@@ -11,12 +13,30 @@ is not passed on (WSLENV is not looked at); there is no terminal and no Ctrl-C; 
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 
-at, drive = sys.argv[1:]
+run, drive = sys.argv[1:]
+
+
+def open_to_all():
+    """In WSL everybody may do with a file of Windows what its user may, and everything can be executed."""
+    for place in ["users", "Program Files"]:
+        for folder, _, files in os.walk(os.path.join(drive, place)):
+            os.chmod(folder, 0o777)
+            for file in files:
+                # Others may be shared with other prefixes.
+                if file.endswith(".exe") and not os.stat(os.path.join(folder, file)).st_mode & 0o111:
+                    os.chmod(os.path.join(folder, file), 0o777)
+    # A file of its own, for the same reason.
+    cmd = os.path.join(drive, "windows/system32/cmd.exe")
+    if os.stat(cmd).st_nlink > 1 or not os.stat(cmd).st_mode & 0o111:
+        shutil.copyfile(cmd, cmd + ".new")
+        os.chmod(cmd + ".new", 0o777)
+        os.replace(cmd + ".new", cmd)
 
 
 def of_windows(path):
@@ -38,6 +58,7 @@ def answer(connection):
             ran = subprocess.run(["wine", program, *asked["arguments"]], cwd=folder,
                                  stdin=descriptors[0], stdout=descriptors[1], stderr=descriptors[2])
             code = ran.returncode & 255
+            open_to_all()
         except (OSError, ValueError, TypeError) as error:
             os.write(descriptors[2], f"interop: {error}\n".encode())
             code = 127
@@ -47,9 +68,35 @@ def answer(connection):
         connection.sendall(f"{code}\n".encode())
 
 
-server = socket.socket(socket.AF_UNIX)
-server.bind(at)
-os.chmod(at, 0o777)
-server.listen()
-while True:
-    threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
+def pump(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        # One of them is gone, and so the other's counterpart will be.
+        target.close()
+
+
+def pass_on(windows):
+    distro = socket.socket(socket.AF_UNIX)
+    distro.connect(os.path.join(run, "distro"))
+    threading.Thread(target=pump, args=[windows, distro], daemon=True).start()
+    pump(distro, windows)
+
+
+def serve(server, one):
+    server.listen()
+    while True:
+        threading.Thread(target=one, args=[server.accept()[0]], daemon=True).start()
+
+
+open_to_all()
+wsl = socket.socket()
+wsl.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+wsl.bind(("127.0.0.1", 4242))
+threading.Thread(target=serve, args=[wsl, pass_on], daemon=True).start()
+interop = socket.socket(socket.AF_UNIX)
+interop.bind(os.path.join(run, "1_interop"))
+os.chmod(os.path.join(run, "1_interop"), 0o777)
+serve(interop, answer)
