@@ -8,7 +8,8 @@ In the folder, which is the distro's /run/WSL, it listens at `1_interop`. A ques
 exit code and a line feed. It connects to `distro` there for each wsl.exe that connects to port 4242 of 127.0.0.1.
 
 What is not as in WSL: programs run as one user, who is an administrator without being asked; the environment of the asker
-is not passed on (WSLENV is not looked at); there is no terminal and no Ctrl-C; drive C is the only one.
+is not passed on (WSLENV is not looked at); there is no terminal and no Ctrl-C; what a program
+prints is seen when it has ended; drive C is the only one.
 """
 
 import json
@@ -17,6 +18,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 run, drive = sys.argv[1:]
@@ -55,10 +57,16 @@ def answer(connection):
             program = of_windows(asked["program"])
             # Windows starts what it is given in its own folder if the asker's is one of Linux.
             folder = of_windows(asked["folder"]) or os.path.join(drive, "windows")
-            ran = subprocess.run(["wine", program, *asked["arguments"]], cwd=folder,
-                                 stdin=descriptors[0], stdout=descriptors[1], stderr=descriptors[2])
-            code = ran.returncode & 255
-            open_to_all()
+            # Not the asker's own: Wine hands them on to programs that go on, and the asker would wait for their end.
+            with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+                ran = subprocess.run(["wine", program, *asked["arguments"]], cwd=folder,
+                                     stdin=descriptors[0], stdout=output, stderr=errors)
+                code = ran.returncode & 255
+                open_to_all()
+                for said, to in [(output, descriptors[1]), (errors, descriptors[2])]:
+                    said.seek(0)
+                    with open(to, "wb", closefd=False) as stream:
+                        shutil.copyfileobj(said, stream)
         except (OSError, ValueError, TypeError) as error:
             os.write(descriptors[2], f"interop: {error}\n".encode())
             code = 127
