@@ -146,7 +146,7 @@ function Install-Distribution {
     $code = Invoke-Program -Program $companion -Arguments @('pair', $Name)
     if ($code -eq 0) { $result.Pairing = 'connected'; $result.Done = $true; return $result }
     $result.Pairing = 'failed: see above'
-    $null = Invoke-Program -Program $wsl -Arguments @('--distribution', $Name, '--user', 'root', '--exec', $daemon, 'doctor')
+    [void](Invoke-Program -Program $wsl -Arguments @('--distribution', $Name, '--user', 'root', '--exec', $daemon, 'doctor'))
     return $result
 }
 
@@ -239,7 +239,7 @@ if ($Uninstall) {
     }
 }
 
-$results | Format-Table -AutoSize -Wrap -Property Distro, InDistro, Pairing | Out-Host
+$results | Format-Table -AutoSize -Wrap -Property @('Distro', 'InDistro', 'Pairing') | Out-Host
 if (-not $windowsDone) { [Console]::Error.WriteLine('install.ps1: wslnet-companion could not be removed: see above') }
 if ($windowsDone -and @($results | Where-Object { -not $_.Done }).Count -eq 0) { exit 0 }
 exit 1

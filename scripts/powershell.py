@@ -36,7 +36,7 @@ CMDLETS = set(
     "get-netfirewallhypervrule get-netfirewallportfilter get-netfirewallprofile get-netfirewallrule get-netipaddress get-netipinterface "
     "get-nettcpconnection get-netudpendpoint get-process get-service get-winevent join-path measure-object move-item new-item "
     "new-netfirewallrule new-netipaddress new-object out-null read-host remove-item remove-netfirewallrule remove-netipaddress "
-    "resolve-dnsname resolve-path select-object set-content set-netconnectionprofile set-strictmode sort-object split-path start-process "
+    "out-host format-table resolve-dnsname resolve-path select-object set-content set-netconnectionprofile set-strictmode sort-object split-path start-process "
     "start-service start-sleep stop-process stop-service test-path wait-process where-object write-error write-host write-output "
     "write-verbose write-warning".split()
 )
