@@ -36,9 +36,9 @@ const POLL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ask {
-    /// [`StatusReport`](crate::engine::StatusReport).
+    /// [`StatusReport`].
     Status,
-    /// A list of [`ForwardReport`](crate::engine::ForwardReport).
+    /// A list of [`ForwardReport`].
     List,
     /// To stop; answered with the number of the process, before it does.
     Stop,

@@ -2,6 +2,7 @@
 
 mod install;
 mod portproxy;
+mod service;
 
 use nix::sys::signal::Signal;
 

@@ -180,7 +180,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             listen,
             background: true,
             ..
-        } => install::run_in_background(&paths, listen),
+        } => install::run_in_background(&paths, named_config, listen),
         Command::Run {
             listen, log, form, ..
         } => {

@@ -99,7 +99,11 @@ mod tests {
         );
         let nothing = std::iter::empty();
         assert_eq!(
-            change(std::slice::from_ref(&first), &[first.clone()], nothing),
+            change(
+                std::slice::from_ref(&first),
+                std::slice::from_ref(&first),
+                nothing
+            ),
             None
         );
     }

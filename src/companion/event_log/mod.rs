@@ -5,7 +5,7 @@
 //! that a resource compiler has to make. The text of an event comes from `EventCreate.exe`, a part of Windows whose messages 1 to
 //! 1000 are the text that they are given; Go's `eventlog.InstallAsEventCreate` registers it in the same way.
 //!
-//! What stands in the Windows log is shared by all programs and limited in size: [`budget`] sees to it that nobody can
+//! What stands in the Windows log is shared by all programs and limited in size: `budget.rs` sees to it that nobody can
 //! make us push out what others wrote there.
 
 #[cfg(any(windows, test))]

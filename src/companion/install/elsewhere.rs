@@ -15,11 +15,27 @@ pub(crate) fn uninstall(_: Keep, _: Option<&str>) -> anyhow::Result<()> {
     anyhow::bail!("`uninstall` {WHY}")
 }
 
-pub(crate) fn run_in_background(_: &Paths, _: Option<SocketAddr>) -> anyhow::Result<()> {
+pub(crate) fn run_in_background(_: &Paths, _: bool, _: Option<SocketAddr>) -> anyhow::Result<()> {
     anyhow::bail!("`run --background` {WHY}")
 }
 
 /// There is no service.
 pub(crate) fn service_paths() -> Option<Paths> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_verbs_say_for_what_they_are() {
+        for refused in [
+            install(Some(Installable::Service), None),
+            uninstall(Keep::Nothing, None),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("is for Windows"));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -165,10 +166,14 @@ fn is_waking_up(event: PowerEventParam) -> bool {
 /// Runs the program in a thread of its own.
 fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<Event>) -> anyhow::Result<()> {
     let paths = paths.clone();
+    // There is no stderr on which somebody would see it.
+    std::panic::set_hook(Box::new(
+        |panic| tracing::error!(%panic, "a part of the program has failed"),
+    ));
     let work = move || {
         let config = WatchedConfig::new(ConfigFile::new(paths.config.clone(), false));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let ended = match runtime {
+        match runtime {
             Ok(runtime) => {
                 let ended = runtime.block_on(run::run(&paths, config, listen, life));
                 // What still runs there, such as a `netsh` that hangs, is not waited for.
@@ -176,7 +181,12 @@ fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<E
                 ended
             }
             Err(error) => Err(error).context("cannot start the runtime"),
-        };
+        }
+    };
+    // The service must not seem to run when its program does not.
+    let work = move || {
+        let ended = catch_unwind(AssertUnwindSafe(work));
+        let ended = ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the program has failed")));
         drop(events.send(Event::Ended(ended)));
     };
     thread::Builder::new()

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Output};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -61,7 +62,12 @@ impl Program {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        eventually(SOON, || {
+        self.wait_within(SOON)
+    }
+
+    /// Waits for its end for a time.
+    pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
+        eventually(limit, || {
             self.child.try_wait().expect("is our child").ok_or_else(|| {
                 format!(
                     "still runs; {}",

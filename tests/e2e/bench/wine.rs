@@ -66,6 +66,38 @@ impl<'w> Windows<'w> {
         self.run(&self.exe, &self.with_places(args))
     }
 
+    /// Switches it on, for programs that nobody waits for: otherwise this Windows ends with the last program that somebody started.
+    /// What starts with Windows has been started when this returns.
+    pub fn switch_on(&self) {
+        let mut command = self.environment(Command::new("wineserver"));
+        command.arg("-p");
+        let status = self.world.windows.start("wineserver", command).wait();
+        assert!(status.success(), "wineserver -p ended with {status}");
+        self.system("reg", &["query", r"HKLM\SYSTEM"]);
+    }
+
+    /// Runs a verb with the program's own places, and hands out what it printed.
+    pub fn bare(&self, args: &[&str]) -> String {
+        self.run(&self.exe, &strings(args))
+    }
+
+    /// Runs a program of Windows', and hands out what it printed.
+    pub fn system(&self, program: &str, args: &[&str]) -> String {
+        self.run(Path::new(program), &strings(args))
+    }
+
+    /// The same, whether it succeeds or not.
+    pub fn try_system(&self, program: &str, args: &[&str]) -> (bool, String) {
+        self.try_run(Path::new(program), &strings(args))
+    }
+
+    /// Runs a verb with the program's own places that is to fail, and hands out what it says.
+    pub fn refused(&self, args: &[&str]) -> String {
+        let (done, said) = self.try_run(&self.exe, &strings(args));
+        assert!(!done, "{args:?} was done: {said}");
+        said
+    }
+
     /// Replaces companion.toml.
     pub fn configure(&self, text: &str) {
         std::fs::write(self.file("companion/companion.toml"), text).expect("write the config");
@@ -107,20 +139,30 @@ impl<'w> Windows<'w> {
 
     /// Runs a Windows program to its end and hands out what it printed.
     fn run(&self, program: &Path, args: &[String]) -> String {
-        let out = self.world.logs().join("wine-output");
-        let line = format!("exec \"$@\" >{}", out.display());
+        let (done, said) = self.try_run(program, args);
+        assert!(done, "{} {args:?} failed: {said}", program.display());
+        said
+    }
+
+    /// Runs a Windows program to its end, and says whether it succeeded: then what it printed, or else what it complained of.
+    fn try_run(&self, program: &Path, args: &[String]) -> (bool, String) {
+        let [out, complaints] = ["wine-output", "wine-complaints"].map(|name| self.world.logs().join(name));
+        let line = format!("exec \"$@\" >{} 2>{}", out.display(), complaints.display());
         let mut command = self.environment(Command::new("/bin/sh"));
         command.args(["-c", &line, "sh", "wine"]).arg(program).args(args);
-        let mut ran = self.world.windows.start("wine", command);
-        let status = ran.wait();
-        assert!(
-            status.success(),
-            "{} {args:?} ended with {status}: {}",
-            program.display(),
-            ran.log()
-        );
-        let printed = std::fs::read(out).expect("its output");
-        String::from_utf8_lossy(&printed).trim().to_owned()
+        let done = self
+            .world
+            .windows
+            .start("wine", command)
+            .wait_within(SOON * 3)
+            .success();
+        let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        let said = if done {
+            read(&out)
+        } else {
+            read(&complaints) + &read(&out)
+        };
+        (done, said.trim().to_owned())
     }
 
     /// The hosts file of this Windows, as Linux sees it.

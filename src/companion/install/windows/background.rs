@@ -26,8 +26,12 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// How often to look.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Starts it, unless one runs with these places already.
-pub(crate) fn run_in_background(paths: &Paths, listen: Option<SocketAddr>) -> anyhow::Result<()> {
+/// Starts it, unless one runs with these places already. `named_config` says that companion.toml is not in the standard place.
+pub(crate) fn run_in_background(
+    paths: &Paths,
+    named_config: bool,
+    listen: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     if service::is_installed() {
         bail!("the service {NAME} is installed on this machine, and does the work");
     }
@@ -40,12 +44,12 @@ pub(crate) fn run_in_background(paths: &Paths, listen: Option<SocketAddr>) -> an
     let program = std::env::current_exe().context("Windows does not say where this program is")?;
     let mut command = Command::new(program);
     command.args(["run", "--form", "logon", "--log"]).arg(&log);
-    for (flag, path) in [
-        ("--config", &paths.config),
-        ("--state-dir", &paths.state_dir),
-        ("--run-dir", &paths.run_dir),
-    ] {
+    for (flag, path) in [("--state-dir", &paths.state_dir), ("--run-dir", &paths.run_dir)] {
         command.arg(flag).arg(path);
+    }
+    // A file that is named must be there.
+    if named_config {
+        command.arg("--config").arg(&paths.config);
     }
     if let Some(listen) = listen {
         command.args(["--listen", &listen.to_string()]);

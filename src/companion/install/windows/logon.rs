@@ -14,6 +14,7 @@ use windows_sys::Win32::System::Threading::{
 use wslnet_console::control::{self, Answer, CallError, Endpoint};
 
 use super::{Order, program};
+use crate::capability::is_administrator;
 use crate::paths::Paths;
 use crate::run::{Ask, NAME};
 
@@ -40,6 +41,9 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {}", program.display()))?;
     if !status.success() {
         bail!("{} does not run in the background", program.display());
+    }
+    if is_administrator() {
+        order.tell("note: it has an administrator's rights until the next logon, as this window has them");
     }
     order.tell(answer(&order.paths)?);
     Ok(())

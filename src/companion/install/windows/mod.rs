@@ -99,8 +99,8 @@ const PRIVILEGED: &[Part] = &[
     },
 ];
 
-/// What an ordinary user may do.
-const USERS: &[Part] = &[
+/// What an ordinary user may do about what the program leaves behind.
+const USERS_FILES: &[Part] = &[
     Part {
         wanted: of_logon,
         put: |_| Ok(()),
@@ -109,8 +109,12 @@ const USERS: &[Part] = &[
     Part {
         wanted: of_logon,
         put: |_| Ok(()),
-        take: take_leftovers,
+        take: take_users_leftovers,
     },
+];
+
+/// What an ordinary user may do about the program itself.
+const USERS: &[Part] = &[
     Part {
         wanted: of_logon,
         put: autostart::put,
@@ -146,7 +150,8 @@ pub(crate) fn install(form: Option<Installable>, answer_to: Option<&str>) -> any
     let done = elevated(&["install", flag], &mut users.told, |order| {
         put(PRIVILEGED, form, order)
     })
-    .and_then(|()| put(USERS, form, &mut users));
+    .and_then(|()| put(USERS, form, &mut users))
+    .and_then(|()| put(USERS_FILES, form, &mut users));
     output::print(&users.told)?;
     done
 }
@@ -174,6 +179,8 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
         });
         done = done.and(rest);
     }
+    // Names in the hosts file may be the service's, and are gone with it.
+    done = done.and(take(USERS_FILES, &mut users));
     if users.told.is_empty() && done.is_ok() {
         users.tell("nothing to remove");
     }
@@ -233,6 +240,15 @@ fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
 
 fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {
     purge::quietly(&order.paths, &mut order.told).map_err(anyhow::Error::msg)
+}
+
+/// The hosts file is the service's where there is one: the names there are not the user's to remove.
+fn take_users_leftovers(order: &mut Order) -> anyhow::Result<()> {
+    let mut paths = order.paths.clone();
+    if service::is_installed() {
+        paths.hosts = None;
+    }
+    purge::quietly(&paths, &mut order.told).map_err(anyhow::Error::msg)
 }
 
 fn take_event_source(order: &mut Order) -> anyhow::Result<()> {

@@ -14,7 +14,8 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{
-    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE,
+    ERROR_SERVICE_NOT_ACTIVE,
 };
 
 use super::{Order, logon, program};
@@ -30,8 +31,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// How long Windows may take to forget it, and the program to go.
 const DELETE_TIME: Duration = Duration::from_secs(15);
-/// How long Windows waits for it when it shuts down.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(20);
+/// How long Windows waits for it when it shuts down: longer than it gives itself.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(25);
 /// How often to look.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -165,7 +166,7 @@ fn configure(service: &Service, order: &mut Order) -> anyhow::Result<()> {
             service.set_failure_actions_on_non_crash_failures(true),
         ),
         (
-            "the service's own identity",
+            "the own identity",
             service.set_config_service_sid_info(ServiceSidType::Unrestricted),
         ),
         (
@@ -184,7 +185,11 @@ fn configure(service: &Service, order: &mut Order) -> anyhow::Result<()> {
 }
 
 fn start(service: &Service, paths: &Paths) -> anyhow::Result<()> {
-    service.start::<&str>(&[]).context("cannot start the service")?;
+    match service.start::<&str>(&[]) {
+        // Windows was about to start it again after a failure.
+        Err(error) if code(&error) == Some(ERROR_SERVICE_ALREADY_RUNNING) => {}
+        started => started.context("cannot start the service")?,
+    }
     let log = paths.state_dir.join(LOG_FILE);
     let ended = wait(service, START_TIME, |status| match status.current_state {
         ServiceState::Running => Some(Ok(())),
