@@ -73,7 +73,7 @@ step_shell() {
     shellcheck scripts/*.sh scripts/install/*.sh .ci/run
     # Text for the shell that the tests hand to a machine; its variables come from there.
     shellcheck --shell=sh --exclude=SC2153,SC2154 tests/e2e/bench/systemd.sh
-    shellcheck --shell=sh tests/e2e/bench/interop/*.sh
+    shellcheck --shell=sh tests/e2e/bench/wsl/*.sh
 }
 
 step_powershell() {
@@ -140,7 +140,7 @@ step_wineunit() {
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log::
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair::
 }
 
 # Runs the tests of the programs, or those of some modules.

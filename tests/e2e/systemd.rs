@@ -1,5 +1,6 @@
 //! The daemon as a unit of a real systemd.
 
+mod doctor;
 pub(crate) mod install;
 mod units;
 

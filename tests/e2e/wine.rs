@@ -1,6 +1,7 @@
 //! The Windows program under Wine, with the Linux daemon against it: the main job once more.
 
 mod install;
+mod pairing;
 mod portproxy;
 mod service;
 

@@ -118,7 +118,7 @@ fn judge(seen: &Seen) -> Vec<Finding> {
         Err(missing) => {
             return vec![Finding::fail(
                 format!("the address of Windows is not known: {missing}"),
-                "look at `ip route` for a default route; `wsl --shutdown` on Windows makes a new one",
+                "as the text says; `ip route` shows the default route, and `wsl --shutdown` on Windows makes a new one",
             )];
         }
     };

@@ -63,7 +63,11 @@ fn judge(seen: &Seen<'_>) -> Vec<Finding> {
         }
         Err(error) => Finding::fail(
             format!("the networking mode is not known: {error}"),
-            "run `wslinfo --networking-mode`; if it fails, `wsl --update` and `wsl --shutdown` on Windows",
+            if seen.is_wsl {
+                "run `wslinfo --networking-mode`; if it fails, `wsl --update` and `wsl --shutdown` on Windows"
+            } else {
+                "set `network-mode` in the config"
+            },
         ),
     };
     vec![version, mode]

@@ -9,7 +9,8 @@ use super::place::Place;
 use super::wait::{SOON, check, eventually};
 use super::{Machine, Program, Ran, World};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_wslnetd");
+/// The daemon's program.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_wslnetd");
 
 /// The least that a daemon outside of WSL must be told.
 const CONFIG: &str = "network-mode = \"nat\"\n";

@@ -5,7 +5,7 @@
 //! run leaves nothing behind, and worlds cannot meet.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -171,14 +171,54 @@ impl Machine {
     }
 
     fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.net.enter(|| {
-            // A thread that shares its root directory with others may not change its mounts.
-            unshare(CloneFlags::CLONE_FS).expect("own root directory");
-            setns(&self.mounts, CloneFlags::CLONE_NEWNS).expect("enter the mounts");
-            setns(&self.pids, CloneFlags::CLONE_NEWPID).expect("enter the processes");
-            work()
+        enter(&self.net, &self.mounts, &self.pids, work)
+    }
+
+    /// Another way in, for other threads.
+    pub fn door(&self) -> Door {
+        Door {
+            net: self.net.clone(),
+            mounts: self.mounts.try_clone().expect("a namespace"),
+            pids: self.pids.try_clone().expect("a namespace"),
+        }
+    }
+}
+
+/// A way into a machine that does not keep it alive.
+#[derive(Debug)]
+pub struct Door {
+    net: Arc<NetNs>,
+    mounts: File,
+    pids: File,
+}
+
+impl Door {
+    /// Runs a program to its end, at most 30 seconds, with this input.
+    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        enter(&self.net, &self.mounts, &self.pids, || {
+            let mut command = command(&[&["timeout", "--kill-after=1", "30"], args].concat());
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let mut child = command
+                .spawn()
+                .unwrap_or_else(|error| panic!("run {args:?}: {error}"));
+            // One that does not read it says why by itself.
+            drop(child.stdin.take().expect("is piped").write_all(input));
+            Ran::new(args, child.wait_with_output().expect("its end"))
         })
     }
+}
+
+fn enter<T: Send>(net: &NetNs, mounts: &File, pids: &File, work: impl FnOnce() -> T + Send) -> T {
+    net.enter(|| {
+        // A thread that shares its root directory with others may not change its mounts.
+        unshare(CloneFlags::CLONE_FS).expect("own root directory");
+        setns(mounts, CloneFlags::CLONE_NEWNS).expect("enter the mounts");
+        setns(pids, CloneFlags::CLONE_NEWPID).expect("enter the processes");
+        work()
+    })
 }
 
 impl Drop for Machine {

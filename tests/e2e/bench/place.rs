@@ -53,4 +53,10 @@ impl Place {
         ];
         [&[self.program], args, &flags].concat()
     }
+
+    /// The flags alone, for a command line that is put together elsewhere.
+    pub fn flags(&self) -> [String; 6] {
+        let line = self.line(&[]);
+        std::array::from_fn(|at| line[at + 1].to_owned())
+    }
 }

@@ -12,7 +12,7 @@ use super::{Machine, Ran, World, require_program};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wslnetd");
 const SCRIPT: &str = include_str!("systemd.sh");
 const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
-const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/bench/interop");
+const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/bench/wsl");
 const BOOT: Duration = Duration::from_secs(60);
 
 /// A distro under systemd.

@@ -1,7 +1,7 @@
 # Run by the first process of a machine (see machine.rs): boots a distro with its own systemd in this network namespace.
 # $ROOM: an empty folder, and beside it, if the daemon is to be there, $ROOM.toml; $UNITS: the project's systemd/;
 # $PROGRAM: wslnetd; $GROUP: a name of its own; $BINDS: arguments of systemd-nspawn;
-# $INTEROP: the folder interop/.
+# $INTEROP: the folder wsl/.
 
 # The host may mount cgroups the old way; systemd needs version 2, and no controllers.
 umount -R /sys/fs/cgroup

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use super::machine::PATH;
 use super::wait::{SOON, check, eventually};
-use super::{CONTROL_PORT, Client, GATEWAY, Program, World, require};
+use super::{CONTROL_PORT, Client, Distro, Distros, GATEWAY, Interop, Program, World, require};
 
-const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/bench/interop/windows.py");
+const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/bench/wsl/windows.py");
 
 /// The Windows program of a world.
 #[derive(Debug)]
@@ -129,6 +129,36 @@ impl<'w> Windows<'w> {
         self.run(&from_environment("WSLNET_IPHLPSVC_EXE"), &strings(&[verb]));
     }
 
+    /// Registers distros as WSL does, and puts the stand-in for `wsl.exe` where Windows has the real one.
+    pub fn install_wsl(&self, distros: &[&Distro]) -> Interop {
+        const LXSS: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Lxss";
+        for (at, distro) in distros.iter().enumerate() {
+            let key = format!(r"{LXSS}\{{00000000-0000-0000-0000-{at:012}}}");
+            self.reg(&["add", &key, "/v", "DistributionName", "/d", &distro.name, "/f"]);
+            self.reg(&["add", &key, "/v", "Version", "/t", "REG_DWORD", "/d", "2", "/f"]);
+        }
+        let program = self.file("windows/system32/wsl.exe");
+        std::fs::copy(from_environment("WSLNET_WSL_EXE"), program).expect("put wsl.exe there");
+        let distros = Distros::new(distros);
+        let service = move |arguments: &[String], input: &[u8]| distros.wsl(arguments, input);
+        Interop::under_wine(&self.world.windows.net, Box::new(service))
+    }
+
+    /// Runs a verb to its end, and hands out its exit code and all that it printed.
+    pub fn try_cli(&self, args: &[&str]) -> (i32, String) {
+        let out = self.world.logs().join("wine-output");
+        let line = format!("exec \"$@\" >{} 2>&1", out.display());
+        let mut command = self.environment(Command::new("/bin/sh"));
+        command.args(["-c", &line, "sh", "wine"]).arg(&self.exe);
+        command.args(self.with_places(args));
+        let status = self.world.windows.start("wine", command).wait();
+        let printed = std::fs::read(out).expect("its output");
+        (
+            status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&printed).into_owned(),
+        )
+    }
+
     /// Ends all of Windows at once. What it has not put on the disk is lost.
     pub fn cut_power(&self) {
         let mut command = self.environment(Command::new("wineserver"));
@@ -170,7 +200,7 @@ impl<'w> Windows<'w> {
         self.prefix.join("drive_c/windows/system32/drivers/etc/hosts")
     }
 
-    /// Lets its distro in both ways, as WSL does (`interop/`): its programs start from there, and `wsl.exe` starts those there.
+    /// Lets its distro in both ways, as WSL does (`wsl/`): its programs start from there, and `wsl.exe` starts those there.
     /// `run` is the distro's /run/WSL.
     pub fn open_interop(&self, run: &Path) -> Program {
         let wsl = from_environment("WSLNET_WSL_EXE");

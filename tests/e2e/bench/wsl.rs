@@ -1,5 +1,5 @@
 //! Windows with a distro of WSL as far as this machine carries it: the distro under its own systemd, Windows under Wine, and
-//! between them a stand-in for interop and for `wsl.exe` (`interop/` and `tests/wsl`, where their limits stand).
+//! between them a stand-in for interop and for `wsl.exe` (`wsl/` and `tests/wsl`, where their limits stand).
 
 use super::wait::{SOON, check, eventually};
 use super::{CONTROL_PORT, GATEWAY, Program, RELEASE, Ran, Release, SystemdDistro, UBUNTU, Windows, World};

@@ -8,6 +8,7 @@ use crate::systemd::paired;
 
 super::chapters! { under_systemd:
     changing_the_configuration = "Changing the configuration",
+    is_everything_in_order = "Is everything in order?",
     loopback = "Services that listen on 127.0.0.1",
     a_unit = "In a unit of systemd",
 }

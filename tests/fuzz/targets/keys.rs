@@ -1,6 +1,6 @@
-//! Keys and the list of those that are trusted.
+//! Keys, the list of those that are trusted, and the two lines by which they are learnt.
 
-use wslnet_link::{KeyPair, PublicKey, fuzzing};
+use wslnet_link::{KeyPair, PAIRING_LINE_BYTES, PublicKey, fuzzing, read_offer, read_reply, write_line};
 
 pub(super) fn target(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes) {
@@ -13,6 +13,23 @@ pub(super) fn target(bytes: &[u8]) {
         assert!(!format!("{pair:?}").contains("pkcs8"));
     }
     list(bytes);
+    pairing(bytes);
+}
+
+fn pairing(line: &[u8]) {
+    let mut written = Vec::new();
+    if let Ok(offer) = read_offer(line) {
+        assert!(write_line(&mut written, &offer).is_ok() && written.len() <= PAIRING_LINE_BYTES);
+        assert!(read_offer(written.as_slice()).is_ok_and(|again| again == offer));
+    }
+    if let Ok(reply) = read_reply(line) {
+        written.clear();
+        assert!(write_line(&mut written, &reply).is_ok());
+        // Escapes may make a reason longer than it came.
+        if written.len() <= PAIRING_LINE_BYTES {
+            assert!(read_reply(written.as_slice()).is_ok_and(|again| again == reply));
+        }
+    }
 }
 
 fn public_key(text: &str) {

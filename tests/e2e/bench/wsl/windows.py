@@ -5,7 +5,7 @@ what Windows' wsl.exe (tests/wsl) has to say to the distro.
 
 In the folder, which is the distro's /run/WSL, it listens at `1_interop`. A question is one line of JSON, {"program": ...,
 "arguments": [...], "folder": ...} with paths of the distro, and with it come the three standard descriptors. The answer is the
-exit code and a line feed. It connects to `distro` there for each wsl.exe that connects to port 4242 of 127.0.0.1.
+exit code and a line feed. It connects to `distro` there for each wsl.exe that connects to port 9757 of 127.0.0.1.
 
 What is not as in WSL: programs run as one user, who is an administrator without being asked; the environment of the asker
 is not passed on (WSLENV is not looked at); there is no terminal and no Ctrl-C; what a program
@@ -102,7 +102,7 @@ def serve(server, one):
 open_to_all()
 wsl = socket.socket()
 wsl.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-wsl.bind(("127.0.0.1", 4242))
+wsl.bind(("127.0.0.1", 9757))
 threading.Thread(target=serve, args=[wsl, pass_on], daemon=True).start()
 interop = socket.socket(socket.AF_UNIX)
 interop.bind(os.path.join(run, "1_interop"))
