@@ -31,11 +31,11 @@ EVALUATE = {"invoke-expression", "iex"}
 # The cmdlets that scripts may call: each was looked up in Microsoft's documentation, with the parameters that are used, for 5.1 and 7 or for
 # the modules of Windows. Whoever uses another one looks it up, too.
 CMDLETS = set(
-    "add-content convertfrom-json convertto-json copy-item foreach-object get-acl get-ciminstance get-command get-content get-date "
+    "add-content convertfrom-json convertto-json copy-item foreach-object format-table get-acl get-ciminstance get-command get-content get-date "
     "get-item get-itemproperty get-netconnectionprofile get-netfirewalladdressfilter get-netfirewallapplicationfilter "
     "get-netfirewallhypervrule get-netfirewallportfilter get-netfirewallprofile get-netfirewallrule get-netipaddress get-netipinterface "
     "get-nettcpconnection get-netudpendpoint get-process get-service get-winevent join-path measure-object move-item new-item "
-    "new-netfirewallrule new-netipaddress new-object out-null read-host remove-item remove-netfirewallrule remove-netipaddress "
+    "new-netfirewallrule new-netipaddress new-object out-host out-null read-host remove-item remove-netfirewallrule remove-netipaddress "
     "resolve-dnsname resolve-path select-object set-content set-netconnectionprofile set-strictmode sort-object split-path start-process "
     "start-service start-sleep stop-process stop-service test-path wait-process where-object write-error write-host write-output "
     "write-verbose write-warning".split()

@@ -70,9 +70,10 @@ need_windows() {
 
 step_shell() {
     need shellcheck
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh scripts/install/*.sh .ci/run
     # Text for the shell that the tests hand to a machine; its variables come from there.
     shellcheck --shell=sh --exclude=SC2153,SC2154 tests/e2e/bench/systemd.sh
+    shellcheck --shell=sh tests/e2e/bench/wsl/*.sh
 }
 
 step_powershell() {
@@ -166,7 +167,7 @@ step_systemd() {
 
 step_wine() {
     need_root
-    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus
+    need gcc libc6-dev iproute2 procps util-linux mount python3 systemd systemd-container dbus sudo
     need_windows
     scripts/windows.sh cargo build --locked --bin wslnet-companion
     scripts/windows.sh cargo build --locked -p wslnet-iphlpsvc -p wslnet-wsl

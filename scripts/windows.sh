@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds for Windows on Debian and runs the result under Wine.
 #
-#   scripts/windows.sh setup        install what is needed: linker, Windows std, Wine, and a Wine prefix
+#   scripts/windows.sh tools        install what building needs: linker and Windows std
+#   scripts/windows.sh setup        the same, and Wine with a prefix
 #   scripts/windows.sh cargo ARGS   cargo for the Windows target; runs and tests go through Wine
 #   scripts/windows.sh prefix       print the Wine prefix
+#   scripts/windows.sh folder       print where the builds for Windows are, by profile
 #   scripts/windows.sh clippy ARGS  the lints for the Windows target, where the toolchain has them
 #
 # What takes long to make is kept in ${XDG_CACHE_HOME:-~/.cache}/wslnet.
@@ -100,17 +102,27 @@ export_settings() {
     fi
 }
 
-setup() {
-    install_packages gcc-mingw-w64-x86-64-win32 wine wine64
+tools() {
+    install_packages gcc-mingw-w64-x86-64-win32
     rustup_has_target || rustup target add "$target" || build_std
+}
+
+setup() {
+    tools
+    install_packages wine wine64
     build_shim
     export_settings
     make_prefix
 }
 
 case ${1:-} in
+    tools) tools ;;
     setup) setup ;;
     prefix) echo "$prefix" ;;
+    folder)
+        export_settings
+        echo "${CARGO_TARGET_DIR:-target}/$target"
+        ;;
     cargo)
         # Behind the verb, because what follows `--` is for the programs.
         verb=$2

@@ -33,6 +33,6 @@ mod sandbox;
 mod services;
 mod shapes;
 mod storm;
-mod systemd;
+pub(crate) mod systemd;
 mod udp;
 mod wine;

@@ -1,6 +1,7 @@
 //! The daemon as a unit of a real systemd.
 
 mod doctor;
+pub(crate) mod install;
 mod units;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The Windows program under Wine, with the Linux daemon against it: the main job once more.
 
+mod install;
 mod pairing;
 mod portproxy;
 mod service;

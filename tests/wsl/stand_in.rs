@@ -1,5 +1,6 @@
 //! Stands for `wsl.exe` under Wine, which has none. As the real one, it hands its arguments and its standard input to a service
-//! and gives out what comes back; here the service is the test (`tests/e2e/bench/interop.rs`), at a fixed port of 127.0.0.1, which runs
+//! and gives out what comes back; here the service is the test (`tests/e2e/bench/interop.rs`, or `wsl/windows.py` there for a distro
+//! under systemd), at a fixed port of 127.0.0.1, which runs
 //! the command in a namespace that stands for the distro. It shows that the companion finds `wsl.exe`, with which arguments it
 //! runs it, and that a pairing goes through pipes of Windows. **It shows nothing of:** WSL's own words and encodings, how long it
 //! takes to start a virtual machine, and who may run it.

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use wslnet_console::control::{self, Answer, CallError, Endpoint};
 use wslnet_console::diagnose::ConfigFile;
 use wslnet_console::{log, output};
-use wslnet_link::PublicKey;
+use wslnet_link::{Peers, PublicKey};
 
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
@@ -148,6 +148,8 @@ enum Command {
         /// The key: 64 hex digits
         key: PublicKey,
     },
+    /// Print the name and the key of each distro that is trusted, a line each
+    Trusted,
     /// Trust a distro's key no longer; its forwards are withdrawn at once
     Untrust {
         /// The name under which the key is trusted
@@ -245,6 +247,11 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 "trusted: {name} {}{note}\n",
                 key.fingerprint()
             ))?)
+        }
+        Command::Trusted => {
+            let peers = Peers::load(&paths.state_dir).context("cannot read the trusted keys")?;
+            let lines = peers.iter().map(|(name, key)| format!("{name} {key}\n"));
+            Ok(output::print(&lines.collect::<String>())?)
         }
         Command::Untrust { name } => {
             let key = wslnet_link::untrust(&paths.state_dir, &name).context("cannot withdraw the trust")?;

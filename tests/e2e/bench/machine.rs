@@ -21,6 +21,9 @@ use super::require_root;
 /// Where machines look for programs.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a program may take that is to end, in seconds.
+pub const RUN_SECONDS: u32 = 30;
+
 /// A network namespace.
 #[derive(Debug)]
 pub struct NetNs(File);
@@ -152,7 +155,7 @@ impl Machine {
 
     /// Runs a program to its end, at most 30 seconds.
     pub fn run(&self, args: &[&str]) -> Ran {
-        self.enter(|| finish(args))
+        self.enter(|| finish(RUN_SECONDS, args))
     }
 
     /// The same as another user.
@@ -162,9 +165,9 @@ impl Machine {
         self.run(&[&drop, args].concat())
     }
 
-    /// The same from outside, for a program that finds its own way in.
-    pub fn run_outside(&self, args: &[&str]) -> Ran {
-        finish(args)
+    /// The same from outside and within a time in seconds, for a program that finds its own way in.
+    pub fn run_outside(&self, seconds: u32, args: &[&str]) -> Ran {
+        finish(seconds, args)
     }
 
     fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
@@ -230,8 +233,8 @@ impl Drop for Machine {
     }
 }
 
-fn finish(args: &[&str]) -> Ran {
-    let mut command = command(&[&["timeout", "--kill-after=1", "30"], args].concat());
+fn finish(seconds: u32, args: &[&str]) -> Ran {
+    let mut command = command(&[&["timeout", "--kill-after=1", &seconds.to_string()], args].concat());
     let output = command.stdin(Stdio::null()).output();
     Ran::new(
         args,

@@ -11,11 +11,13 @@ mod interop;
 mod machine;
 mod place;
 mod program;
+mod release;
 mod rig;
 mod systemd;
 mod wait;
 mod wine;
 mod world;
+mod wsl;
 
 pub use client::Client;
 pub use companion::Companion;
@@ -26,11 +28,13 @@ pub use guests::{PYTHON, dns_question, guest, listen_on, name_server, stock_redi
 pub use interop::{Distros, Interop, answer};
 pub use machine::{Machine, NetNs};
 pub use program::{Program, Ran};
+pub use release::{RELEASE, Release};
 pub use rig::{Rig, pair};
 pub use systemd::SystemdDistro;
 pub use wait::{A_SECOND, SOON, check, eventually, stays};
 pub use wine::Windows;
 pub use world::World;
+pub use wsl::Wsl;
 
 /// The address of the VM.
 pub const VM: &str = "172.28.0.2";
@@ -47,6 +51,9 @@ pub const CONTROL_PORT: u16 = 9756;
 pub fn require(what: &str, present: bool, remedy: &str) {
     assert!(present, "this test needs {what}: {remedy}");
 }
+
+/// What WSL calls a distro that Windows programs can be started from.
+pub const UBUNTU: &str = "Ubuntu";
 
 /// Needs the right to make namespaces.
 pub fn require_root() {

@@ -10,6 +10,8 @@ use super::machine::PATH;
 use super::wait::{SOON, check, eventually};
 use super::{CONTROL_PORT, Client, Distro, Distros, GATEWAY, Interop, Program, World, require};
 
+const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/bench/wsl/windows.py");
+
 /// The Windows program of a world.
 #[derive(Debug)]
 pub struct Windows<'w> {
@@ -52,6 +54,11 @@ impl<'w> Windows<'w> {
         };
         windows.configure("");
         windows
+    }
+
+    /// The program that is tried, on this machine.
+    pub fn exe(&self) -> &Path {
+        &self.exe
     }
 
     /// Runs a verb to its end and hands out what it printed.
@@ -105,6 +112,11 @@ impl<'w> Windows<'w> {
     /// A file of drive C.
     pub fn file(&self, path: &str) -> PathBuf {
         self.prefix.join("drive_c").join(path)
+    }
+
+    /// The folder of Windows' variable LOCALAPPDATA.
+    pub fn local_app_data(&self) -> PathBuf {
+        self.file("users/root/AppData/Local")
     }
 
     /// Runs Windows' own `reg.exe` and hands out what it printed.
@@ -192,6 +204,27 @@ impl<'w> Windows<'w> {
     /// The hosts file of this Windows, as Linux sees it.
     pub fn hosts(&self) -> PathBuf {
         self.prefix.join("drive_c/windows/system32/drivers/etc/hosts")
+    }
+
+    /// Lets its distro in both ways, as WSL does (`wsl/`): its programs start from there, and `wsl.exe` starts those there.
+    /// `run` is the distro's /run/WSL.
+    pub fn open_interop(&self, run: &Path) -> Program {
+        let wsl = from_environment("WSLNET_WSL_EXE");
+        // A new file, because the prefix shares its files with the one it was copied from.
+        std::fs::copy(wsl, self.file("windows/system32/wsl.exe")).expect("lay wsl.exe");
+        let distro =
+            r"HKCU\Software\Microsoft\Windows\CurrentVersion\Lxss\{d1570000-0000-4000-8000-000000000001}";
+        self.reg(&["add", distro, "/v", "DistributionName", "/d", super::UBUNTU, "/f"]);
+        self.reg(&["add", distro, "/v", "Version", "/t", "REG_DWORD", "/d", "2", "/f"]);
+        let mut command = self.environment(Command::new("/usr/bin/python3"));
+        command.arg(INTEROP).arg(run).arg(self.file(""));
+        let program = self.world.windows.start("interop", command);
+        eventually(SOON, || {
+            check(run.join("1_interop").exists(), || {
+                format!("it does not listen: {}", program.log())
+            })
+        });
+        program
     }
 
     /// Starts the companion and waits until it listens.

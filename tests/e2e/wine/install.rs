@@ -1,0 +1,138 @@
+//! `scripts/install.sh` and `scripts/uninstall.sh` on both sides: the distro under systemd, Windows under Wine.
+
+use crate::bench::{SOON, WINDOWS, Windows, Wsl, check, eventually};
+use crate::systemd::install::{assert_same, traces};
+
+const INSTALL: &str = "/opt/wslnet/scripts/install.sh";
+const UNINSTALL: &str = "/opt/wslnet/scripts/uninstall.sh";
+const INSTALLED: &str = "Program Files/wslnet/wslnet-companion.exe";
+/// Where Windows keeps what starts with the user, and what is a service.
+const KEYS: [&str; 3] = [
+    r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run",
+    r"HKLM\System\CurrentControlSet\Services",
+    r"HKCU\Software\Microsoft\Windows\CurrentVersion\Lxss",
+];
+
+fn serve(wsl: &Wsl<'_>) {
+    let web = [
+        "/usr/bin/python3",
+        "-m",
+        "http.server",
+        "--directory=/usr",
+        "8000",
+    ];
+    wsl.distro.start("web", &web);
+}
+
+fn companion_is_there(wsl: &Wsl<'_>) -> bool {
+    wsl.windows.file(INSTALLED).exists()
+}
+
+#[test]
+fn one_command_installs_both_sides_and_one_removes_them() {
+    let world = Windows::world();
+    let wsl = Wsl::new(&world);
+    let registry = || KEYS.map(|key| wsl.windows.reg(&["query", key, "/s"]));
+    let (before, keys) = (traces(&wsl.distro), registry());
+    serve(&wsl);
+
+    let said = wsl.run_as("ann", &[INSTALL]).ok();
+
+    assert!(said.contains("connected"), "{said}");
+    assert!(companion_is_there(&wsl));
+    world.client.until_open(SOON, WINDOWS, 8000);
+    assert!(
+        world
+            .client
+            .fetch(WINDOWS, 8000, "/")
+            .unwrap()
+            .contains("Directory listing")
+    );
+    assert!(!wsl.windows.local_app_data().join("wslnet-setup").exists());
+
+    // Once more, with another build: an upgrade.
+    let first = wsl.distro.property("MainPID");
+    wsl.release.rebuild_daemon();
+    wsl.run_as("ann", &[INSTALL]).ok();
+    assert_ne!(wsl.distro.property("MainPID"), first);
+    world.client.until_open(SOON, WINDOWS, 8000);
+
+    let said = wsl.run_as("ann", &[UNINSTALL]).ok();
+
+    world.client.until_closed(SOON, WINDOWS, 8000);
+    assert!(!companion_is_there(&wsl), "{said}");
+    assert!(!wsl.windows.local_app_data().join("wslnet").exists());
+    wsl.distro.systemctl(&["stop", "web"]).ok();
+    assert_same(&before, &traces(&wsl.distro));
+    assert_eq!(registry(), keys);
+
+    // Nothing is left to remove, and that is no failure.
+    wsl.run_as("root", &[UNINSTALL]).ok();
+    assert_same(&before, &traces(&wsl.distro));
+}
+
+#[test]
+fn another_distro_keeps_the_companion_on_windows() {
+    let world = Windows::world();
+    let wsl = Wsl::new(&world);
+    wsl.run_as("root", &[INSTALL]).ok();
+    let companion = "/mnt/c/Program Files/wslnet/wslnet-companion.exe";
+    let other = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+    wsl.run_as("root", &[companion, "trust", "debian", other]).ok();
+    serve(&wsl);
+    world.client.until_open(SOON, WINDOWS, 8000);
+
+    for _ in 0..2 {
+        let said = wsl.run_as("root", &[UNINSTALL]).ok();
+
+        assert!(said.contains("stays on Windows, for debian"), "{said}");
+        world.client.until_closed(SOON, WINDOWS, 8000);
+        let trusted = wsl.run_as("root", &[companion, "trusted"]).ok();
+        assert_eq!(trusted.trim(), format!("debian {other}"));
+    }
+
+    wsl.run_as("root", &[UNINSTALL, "--windows"]).ok();
+    assert!(!companion_is_there(&wsl));
+}
+
+#[test]
+fn where_windows_programs_do_not_start_the_distros_part_is_installed_and_the_rest_is_told() {
+    let world = Windows::world();
+    let wsl = Wsl::new(&world);
+
+    // The drive is there, but nobody runs what is on it.
+    let ran = wsl.distro.run(&[INSTALL]);
+
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(
+        ran.stdout.contains("Look for [interop] in /etc/wsl.conf"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains("pair 'Ubuntu'"), "{ran:?}");
+    assert_eq!(wsl.distro.property("ActiveState"), "active");
+    assert!(!companion_is_there(&wsl));
+
+    let ran = wsl.distro.run(&[UNINSTALL]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+}
+
+#[test]
+fn what_fails_on_windows_leaves_the_distros_part_running() {
+    let world = Windows::world();
+    let wsl = Wsl::new(&world);
+    wsl.release.put("wslnet-companion.exe", b"MZ and nothing else");
+
+    let ran = wsl.run_as("root", &[INSTALL]);
+
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.stderr.contains("Windows' part could not be installed"),
+        "{ran:?}"
+    );
+    assert_eq!(wsl.distro.property("ActiveState"), "active");
+    // Nothing of the failure stays in the user's folder.
+    eventually(SOON, || {
+        let staged = wsl.windows.local_app_data().join("wslnet-setup");
+        check(!staged.exists(), || staged.display().to_string())
+    });
+}
