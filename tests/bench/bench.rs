@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 
 fn measure(options: &Options) -> anyhow::Result<()> {
     e2e::require_root();
+    machine::keep_mounts_private()?;
     let mut report = Report::new(options);
     for part in &options.parts {
         eprintln!("{part} …");

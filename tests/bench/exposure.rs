@@ -4,7 +4,7 @@
 //! moment of its own: a moment at random, since whoever looks once a second is fast for those who come just before. What
 //! answers must be the listener itself, and what is closed must refuse.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -47,6 +47,8 @@ struct Judge {
     address: IpAddr,
     /// Between two attempts.
     pause: Duration,
+    /// How long a connection that was taken may be silent before another attempt is made.
+    patience: Duration,
     /// Each trial begins at a moment within this time.
     spread: Duration,
 }
@@ -104,6 +106,7 @@ fn ours(world: &World, trials: usize) -> anyhow::Result<Row> {
         net: Arc::clone(&world.client.net),
         address: WINDOWS.parse()?,
         pause: Duration::from_micros(100),
+        patience: Duration::from_secs(2),
         spread: Duration::from_millis(100),
     };
     let (_helper, mut remote) = listening(world, &rig.distro.machine, "ours")?;
@@ -124,6 +127,8 @@ fn pasta(world: &World, trials: usize) -> anyhow::Result<Row> {
         net: Arc::clone(&world.client.net),
         address: WINDOWS.parse()?,
         pause: Duration::from_millis(2),
+        // It takes connections for listeners that have just gone, and lets them wait.
+        patience: Duration::from_millis(100),
         spread: Duration::from_secs(1),
     };
     let helpers: Result<Vec<_>, _> = (0..AT_ONCE)
@@ -171,20 +176,19 @@ impl Judge {
     fn trial(&self, remote: &mut Remote, port: u16, seed: u64) -> anyhow::Result<Trial> {
         let address = SocketAddr::new(self.address, port);
         self.net.enter(|| {
-            let look = look(address).with_context(|| format!("port {port} before anybody listens"))?;
-            ensure!(!look.is_open, "port {port} is open before anybody listens");
+            self.must_refuse(address).context("before anybody listens")?;
             std::thread::sleep(self.moment(seed));
             let [before, _] = remote.ask(&format!("open {port}"))?[..] else {
                 bail!("not two moments");
             };
-            let open = self.until(address, true)?;
+            let open = self.until(address, Seen::Answered)?;
             std::thread::sleep(self.moment(seed.wrapping_add(1)));
             let [closing, _] = remote.ask(&format!("close {port}"))?[..] else {
                 bail!("not two moments");
             };
-            let refused = self.until(address, false)?;
+            let refused = self.until(address, Seen::Refused)?;
             for _ in 0..3 {
-                ensure!(!self::look(address)?.is_open, "port {port} opened again");
+                self.must_refuse(address).context("after it was closed")?;
             }
             let milliseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
             Ok(Trial {
@@ -194,19 +198,51 @@ impl Judge {
         })
     }
 
-    /// Tries until the port is as wanted, and tells when the attempt that found it so was over.
-    fn until(&self, address: SocketAddr, open: bool) -> anyhow::Result<u64> {
+    fn must_refuse(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let (seen, _) = self.look(address)?;
+        ensure!(seen == Seen::Refused, "{address} is not closed: {seen:?}");
+        Ok(())
+    }
+
+    /// Tries until the port is as wanted, and tells when it was known.
+    fn until(&self, address: SocketAddr, wanted: Seen) -> anyhow::Result<u64> {
         let start = clock::now();
         loop {
-            let look = look(address)?;
-            if look.is_open == open {
-                return Ok(look.at);
+            let (seen, at) = self.look(address)?;
+            if seen == wanted {
+                return Ok(at);
             }
             if Duration::from_nanos(clock::now() - start) > DEADLINE {
-                let state = if open { "reachable" } else { "refused" };
-                bail!("{address} is not {state} after {DEADLINE:?}");
+                bail!(
+                    "after {DEADLINE:?} {address} is not yet as it should be: {wanted:?}, and not {seen:?}"
+                );
             }
             std::thread::sleep(self.pause);
+        }
+    }
+
+    /// Connects once. Tells what came of it, and when the connection was there or refused.
+    fn look(&self, address: SocketAddr) -> anyhow::Result<(Seen, u64)> {
+        let connected = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        let at = clock::now();
+        let mut stream = match connected {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok((Seen::Refused, at)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok((Seen::Neither, at)),
+            Err(error) => return Err(error).context("neither open nor refused"),
+        };
+        stream.set_read_timeout(Some(self.patience))?;
+        let mut greeting = [0; listener::GREETING.len()];
+        match stream
+            .write_all(b"?")
+            .and_then(|()| stream.read_exact(&mut greeting))
+        {
+            Ok(()) => {
+                ensure!(greeting == listener::GREETING, "somebody else answered");
+                Ok((Seen::Answered, at))
+            }
+            Err(error) if NO_ANSWER.contains(&error.kind()) => Ok((Seen::Neither, at)),
+            Err(error) => Err(error).context("it took the connection"),
         }
     }
 
@@ -218,44 +254,23 @@ impl Judge {
 }
 
 /// What one attempt saw.
-struct Look {
-    /// The listener answered; the other possibility is a refusal.
-    is_open: bool,
-    /// When it was known whether somebody takes the connection.
-    at: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The listener itself answered.
+    Answered,
+    /// Nobody takes the connection.
+    Refused,
+    /// Somebody took the connection and did not bring it to the listener: a relay that opens or closes.
+    Neither,
 }
 
-/// Connects once. A connection counts only if the listener itself answers: one that ends without a word found the relay
-/// on its way, and is tried again.
-fn look(address: SocketAddr) -> anyhow::Result<Look> {
-    loop {
-        let connected = TcpStream::connect_timeout(&address, Duration::from_secs(2));
-        let at = clock::now();
-        let mut stream = match connected {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                return Ok(Look { is_open: false, at });
-            }
-            // A relay that closes while the client calls.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => continue,
-            Err(error) => return Err(error).context("neither open nor refused"),
-        };
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let mut greeting = [0; listener::GREETING.len()];
-        match stream.read_exact(&mut greeting) {
-            Ok(()) => {
-                ensure!(greeting == listener::GREETING, "somebody else answered");
-                return Ok(Look { is_open: true, at });
-            }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
-                ) => {}
-            Err(error) => return Err(error).context("it took the connection and is silent"),
-        }
-    }
-}
+/// How a connection ends that a relay took in vain; the last one is silence.
+const NO_ANSWER: [ErrorKind; 4] = [
+    ErrorKind::BrokenPipe,
+    ErrorKind::UnexpectedEof,
+    ErrorKind::ConnectionReset,
+    ErrorKind::WouldBlock,
+];
 
 fn row(subject: &str, topology: &str, trials: &[Trial]) -> Row {
     let reachable: Vec<f64> = trials.iter().map(|trial| trial.reachable).collect();

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use anyhow::{Context, ensure};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
@@ -63,4 +65,18 @@ pub fn raise_limits() -> u64 {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
     }
     getrlimit(Resource::RLIMIT_NOFILE).expect("a limit").0
+}
+
+/// What is mounted from now on is mounted for this process and its children only, and goes when they end. While there is
+/// one thread only.
+pub fn keep_mounts_private() -> anyhow::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context("no mounts of our own")?;
+    let done = std::process::Command::new("mount")
+        .args(["--make-rprivate", "/"])
+        .status();
+    ensure!(
+        done.context("cannot run mount")?.success(),
+        "cannot keep mounts private"
+    );
+    Ok(())
 }

@@ -7,6 +7,7 @@
 //! It has a guest of its own, since it copies its host's addresses into it. Connections from Windows' own loopback are
 //! spliced to the guest's loopback; those from the network go through its tap interface.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ const FILE: &str = "/usr/bin/pasta";
 /// A namespace for pasta, and the machine in it.
 #[derive(Debug)]
 pub struct Guest {
-    net: Arc<NetNs>,
+    /// Its network by a name in the file system: pasta gives up the right to look into other processes first.
+    name: PathBuf,
     /// Its processes.
     pub machine: Machine,
 }
@@ -33,15 +35,21 @@ pub struct Pasta<'w> {
 }
 
 impl Guest {
-    /// A guest, without a network yet. None where pasta is not installed.
+    /// A guest, without a network yet.
+    ///
+    /// # Errors
+    /// Where pasta is not installed.
     pub fn new(world: &World) -> anyhow::Result<Self> {
         ensure!(
             std::path::Path::new(FILE).exists(),
             "{FILE} is not installed (Debian package passt)"
         );
         let net = NetNs::new();
+        let name = world.new_folder("guest").join("net");
+        std::fs::write(&name, "")?;
+        mount(&["--bind", &net.path(), path_text(&name)])?;
         let machine = Machine::new(Arc::clone(&net), &world.logs(), "");
-        Ok(Self { net, machine })
+        Ok(Self { name, machine })
     }
 
     /// Starts pasta for it, on Windows.
@@ -59,7 +67,7 @@ impl Guest {
                 "--config-net",
                 "--no-netns-quit",
             ])
-            .args(["--netns", &self.net.path()])
+            .args(["--netns", path_text(&self.name)])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -71,6 +79,25 @@ impl Guest {
             .context("cannot start pasta")?;
         Ok(Pasta { world, child })
     }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.name).status());
+    }
+}
+
+fn mount(args: &[&str]) -> anyhow::Result<()> {
+    let done = Command::new("mount")
+        .args(args)
+        .status()
+        .context("cannot run mount")?;
+    ensure!(done.success(), "mount {args:?} failed");
+    Ok(())
+}
+
+fn path_text(path: &std::path::Path) -> &str {
+    path.to_str().expect("the bench's own folders are in UTF-8")
 }
 
 impl Pasta<'_> {
