@@ -16,12 +16,17 @@ mod e2e;
 
 mod clock;
 mod exposure;
+mod growth;
 mod helper;
+mod idle;
 mod machine;
 mod options;
 mod pasta;
+mod probe;
 mod relay;
 mod report;
+mod retarget;
+mod scan;
 mod statistics;
 
 use std::process::ExitCode;
@@ -55,7 +60,11 @@ fn measure(options: &Options) -> anyhow::Result<()> {
         eprintln!("{part} …");
         let sections = match part {
             Part::Exposure => vec![exposure::measure(options)?],
+            Part::Idle => vec![idle::measure(options)?],
+            Part::Scan => vec![scan::measure(options)?],
             Part::Relay => vec![relay::measure(options)?],
+            Part::Retarget => vec![retarget::measure(options)?],
+            Part::Growth => vec![growth::measure(options)?],
         };
         for section in sections {
             println!("{}", section.table());

@@ -6,16 +6,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
 use crate::clock;
-use crate::e2e::{Machine, NetNs, Program, Rig, WINDOWS, World};
-use crate::helper::{self, control::Remote, listener};
+use crate::e2e::{NetNs, Rig, WINDOWS, World};
+use crate::helper::{control::Remote, listener};
 use crate::options::Options;
 use crate::pasta::Guest;
 use crate::report::{Row, Section, column};
@@ -42,7 +40,7 @@ const REFUSED: [(&str, f64); 4] = [
 
 /// Who looks, from where, and how.
 #[derive(Debug, Clone)]
-struct Judge {
+pub struct Judge {
     net: Arc<NetNs>,
     address: IpAddr,
     /// Between two attempts.
@@ -55,9 +53,11 @@ struct Judge {
 
 /// One trial, in milliseconds.
 #[derive(Debug, Clone, Copy)]
-struct Trial {
-    reachable: f64,
-    refused: f64,
+pub struct Trial {
+    /// From listen() to reachable.
+    pub reachable: f64,
+    /// From close() to refused.
+    pub refused: f64,
 }
 
 /// Measures this part.
@@ -102,14 +102,8 @@ const AT_ONCE: usize = 10;
 
 fn ours(world: &World, trials: usize) -> anyhow::Result<Row> {
     let rig = Rig::connected(world);
-    let judge = Judge {
-        net: Arc::clone(&world.client.net),
-        address: WINDOWS.parse()?,
-        pause: Duration::from_micros(100),
-        patience: Duration::from_secs(2),
-        spread: Duration::from_millis(100),
-    };
-    let (_helper, mut remote) = listening(world, &rig.distro.machine, "ours")?;
+    let judge = Judge::of_ours(world);
+    let (_helper, mut remote) = Remote::start(world, &rig.distro.machine, listener::NAME)?;
     // The first one finds cold caches, in a program that runs for months.
     judge.trial(&mut remote, FIRST_PORT, 0)?;
     let mut done = Vec::new();
@@ -132,7 +126,7 @@ fn pasta(world: &World, trials: usize) -> anyhow::Result<Row> {
         spread: Duration::from_secs(1),
     };
     let helpers: Result<Vec<_>, _> = (0..AT_ONCE)
-        .map(|index| listening(world, &guest.machine, &format!("pasta-{index}")))
+        .map(|_| Remote::start(world, &guest.machine, listener::NAME))
         .collect();
     let done = std::thread::scope(|scope| {
         let workers: Vec<_> = helpers?
@@ -158,22 +152,20 @@ fn pasta(world: &World, trials: usize) -> anyhow::Result<Row> {
     Ok(row("pasta", TAP, &done))
 }
 
-/// A helper that opens listeners on a machine.
-pub fn listening(world: &World, machine: &Machine, name: &str) -> anyhow::Result<(Program, Remote)> {
-    let folder = world.new_folder(&format!("control-{name}"));
-    let path = folder.join("socket");
-    let calls = UnixListener::bind(&path)?;
-    let helper = helper::start(machine, &[listener::NAME, path_text(&path)]);
-    let remote = Remote::accept(&calls)?;
-    Ok((helper, remote))
-}
-
-fn path_text(path: &Path) -> &str {
-    path.to_str().expect("the bench's own folders are in UTF-8")
-}
-
 impl Judge {
-    fn trial(&self, remote: &mut Remote, port: u16, seed: u64) -> anyhow::Result<Trial> {
+    /// Looks at what takes milliseconds, from the local network.
+    pub fn of_ours(world: &World) -> Self {
+        Self {
+            net: Arc::clone(&world.client.net),
+            address: WINDOWS.parse().expect("an address"),
+            pause: Duration::from_micros(100),
+            patience: Duration::from_secs(2),
+            spread: Duration::from_millis(100),
+        }
+    }
+
+    /// Has a listener opened at `port` and closed again, each at a moment that `seed` chooses.
+    pub fn trial(&self, remote: &mut Remote, port: u16, seed: u64) -> anyhow::Result<Trial> {
         let address = SocketAddr::new(self.address, port);
         self.net.enter(|| {
             self.must_refuse(address).context("before anybody listens")?;

@@ -56,6 +56,14 @@ pub fn load() -> f64 {
         .unwrap_or(0.0)
 }
 
+/// How much memory a process holds, in KiB.
+pub fn resident(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    number.expect("a kernel that counts memory")
+}
+
 /// Takes as many open files as the system lets us have. Returns how many that is.
 pub fn raise_limits() -> u64 {
     let wanted = 1 << 20;

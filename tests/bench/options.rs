@@ -38,8 +38,16 @@ pub struct Options {
 pub enum Part {
     /// listen() to reachable, close() to refused.
     Exposure,
+    /// What it costs to wait.
+    Idle,
+    /// What one look at the listeners costs.
+    Scan,
     /// What goes through the relay.
     Relay,
+    /// A new address of the VM.
+    Retarget,
+    /// Many listeners.
+    Growth,
 }
 
 impl std::fmt::Display for Part {

@@ -1,7 +1,10 @@
 //! Programs that the measurements start inside of distros: this binary itself, under another first argument.
 
 pub mod control;
+pub mod crowd;
+pub mod farm;
 pub mod listener;
+pub mod poller;
 pub mod service;
 
 use std::path::Path;
@@ -17,7 +20,10 @@ pub const FLAG: &str = "--helper";
 pub fn main(args: &[String]) -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
+        [crowd::NAME, socket] => crowd::run(Path::new(socket)),
+        [farm::NAME, socket] => farm::run(Path::new(socket)),
         [listener::NAME, socket] => listener::run(Path::new(socket)),
+        [poller::NAME] => poller::run(),
         [service::NAME, port] => service::run(port.parse()?),
         other => bail!("no such helper: {other:?}"),
     }
