@@ -20,6 +20,7 @@ mod growth;
 mod helper;
 mod idle;
 mod machine;
+mod micro;
 mod options;
 mod pasta;
 mod probe;
@@ -65,6 +66,7 @@ fn measure(options: &Options) -> anyhow::Result<()> {
             Part::Relay => vec![relay::measure(options)?],
             Part::Retarget => vec![retarget::measure(options)?],
             Part::Growth => vec![growth::measure(options)?],
+            Part::Micro => vec![micro::measure(options)?],
         };
         for section in sections {
             println!("{}", section.table());

@@ -48,6 +48,8 @@ pub enum Part {
     Retarget,
     /// Many listeners.
     Growth,
+    /// Single steps.
+    Micro,
 }
 
 impl std::fmt::Display for Part {

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::e2e::{Machine, Program};
+use crate::micro;
 
 /// The first argument that makes a helper of this program; its name follows.
 pub const FLAG: &str = "--helper";
@@ -23,6 +24,7 @@ pub fn main(args: &[String]) -> anyhow::Result<()> {
         [crowd::NAME, socket] => crowd::run(Path::new(socket)),
         [farm::NAME, socket] => farm::run(Path::new(socket)),
         [listener::NAME, socket] => listener::run(Path::new(socket)),
+        [micro::NAME, case, size, passes] => micro::run(case, size, passes),
         [poller::NAME] => poller::run(),
         [service::NAME, port] => service::run(port.parse()?),
         other => bail!("no such helper: {other:?}"),
