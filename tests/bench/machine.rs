@@ -56,6 +56,15 @@ pub fn load() -> f64 {
         .unwrap_or(0.0)
 }
 
+/// The day, as the machine knows it.
+pub fn day() -> String {
+    let said = std::process::Command::new("date").args(["-u", "+%F"]).output();
+    said.map_or_else(
+        |_| "unknown".to_owned(),
+        |said| String::from_utf8_lossy(&said.stdout).trim().to_owned(),
+    )
+}
+
 /// How much memory a process holds, in KiB.
 pub fn resident(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

@@ -1,6 +1,9 @@
 //! Figures, and the forms in which they are shown: a table, JSON, a plot, and Markdown for the README.
 
+mod markdown;
+mod plot;
 mod table;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +12,7 @@ use std::time::Instant;
 use anyhow::Context;
 use serde::Serialize;
 
+use self::targets::Target;
 use crate::machine::{self, Machine};
 use crate::options::Options;
 
@@ -77,9 +81,12 @@ pub struct Report {
     complete: bool,
     /// Which program was measured.
     version: &'static str,
+    /// The day of the run.
+    day: String,
     machine: Machine,
     seconds: f64,
     sections: Vec<Section>,
+    targets: Vec<Target>,
     #[serde(skip)]
     start: Instant,
 }
@@ -91,9 +98,11 @@ impl Report {
             form: options.form(),
             complete: options.is_complete(),
             version: env!("CARGO_PKG_VERSION"),
+            day: machine::day(),
             machine: Machine::describe(),
             seconds: 0.0,
             sections: Vec::new(),
+            targets: Vec::new(),
             start: Instant::now(),
         }
     }
@@ -103,15 +112,57 @@ impl Report {
         self.sections.push(section);
     }
 
-    /// Writes the files.
+    /// What a part has found.
+    pub fn section(&self, key: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.key == key)
+    }
+
+    /// In one line: what was run, on which machine.
+    fn setting(&self) -> String {
+        let Machine {
+            cpu,
+            cores,
+            memory_gib,
+            kernel,
+            load,
+            ..
+        } = &self.machine;
+        let load: Vec<String> = load.iter().map(f64::to_string).collect();
+        format!(
+            "wslnet {}, {} run of {}: {cores} cores of {cpu}, {memory_gib:.0} GiB, Linux {kernel}, load {}",
+            self.version,
+            self.form,
+            self.day,
+            load.join(" to ")
+        )
+    }
+
+    /// Says which targets are met, and writes the files.
     pub fn finish(mut self, options: &Options) -> anyhow::Result<()> {
         self.seconds = self.start.elapsed().as_secs_f64().round();
         self.machine.load.push(machine::load());
+        self.targets = targets::targets(&self.sections);
+        println!("\nTargets");
+        for target in &self.targets {
+            println!("  {target}");
+        }
+        println!("\n{}\n", self.setting());
+        let plot = if self.complete {
+            "how-fast.svg"
+        } else {
+            "quick.svg"
+        };
+        let json = serde_json::to_string_pretty(&self).context("cannot write JSON")?;
         fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
-        let path = options.out.join("results.json");
-        let text = serde_json::to_string_pretty(&self).context("cannot write JSON")?;
-        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
+        for (name, text) in [
+            ("results.json", json + "\n"),
+            ("README-table.md", markdown::markdown(&self)),
+            (plot, plot::svg(&self)),
+        ] {
+            let path = options.out.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("{}", path.display());
+        }
         Ok(())
     }
 }
