@@ -42,8 +42,9 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
         title: "Growth with listeners".to_owned(),
         how: format!(
             "All are opened at once. Until all answer a client on the local network; processor time of both programs from the \
-             first listen() until 3 s after that; memory; then one more: its time from listen() to reachable. \
-             Of 10,000 the lowest {MOST} are exposed, for no distro may have more; the others are over-limit."
+             first listen() until {} s after that; memory; then one more: its time from listen() to reachable. \
+             Of 10,000 the lowest {MOST} are exposed, for no distro may have more; the others are over-limit.",
+            settle(options).as_secs_f64()
         ),
         columns: vec![
             column("all", "all reachable, ms", 1),
@@ -55,6 +56,11 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
         ],
         rows,
     })
+}
+
+/// How long what follows from a change still counts.
+fn settle(options: &Options) -> Duration {
+    options.time(3_000, 1_000, 200)
 }
 
 fn level_of(count: u16, options: &Options) -> anyhow::Result<Row> {
@@ -78,7 +84,7 @@ fn level_of(count: u16, options: &Options) -> anyhow::Result<Row> {
             "more than {MOST} are exposed"
         );
     }
-    std::thread::sleep(options.time(3_000, 1_000, 200));
+    std::thread::sleep(settle(options));
     let cpu = (used() - before).as_secs_f64() * 1e3;
 
     let judge = Judge::of_ours(&world);

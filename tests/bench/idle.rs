@@ -79,7 +79,7 @@ fn columns() -> Vec<Column> {
 }
 
 fn window(options: &Options) -> Duration {
-    options.time(20_000, 4_000, 1_000)
+    options.time(15_000, 3_000, 500)
 }
 
 fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Vec<Row>, Vec<u64>)> {
@@ -110,7 +110,7 @@ fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Ve
     for level in levels {
         crowd.grow_to(world, &distro.machine, *level)?;
         let poller = helper::start(&distro.machine, &[poller::NAME]);
-        polling.push(costs(&[poller.pid()], window(options).min(Duration::from_secs(10)))[0]);
+        polling.push(costs(&[poller.pid()], window(options).min(Duration::from_secs(6)))[0]);
     }
     let rows = [
         ("wslnetd", "in the VM", daemon),

@@ -25,7 +25,7 @@ pub const NAME: &str = "micro";
 pub fn measure(options: &Options) -> anyhow::Result<Section> {
     let counts = !options.smoke && installed();
     // The largest size takes most of the time.
-    let sizes = options.by_form(3, 3, 2);
+    let sizes = options.by_form(3, 2, 2);
     let rows: anyhow::Result<Vec<Row>> = CASES
         .iter()
         .map(|case| row(case, sizes, counts, options))

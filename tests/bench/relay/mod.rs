@@ -114,7 +114,7 @@ fn turn_of(
         address: SocketAddr::new(running.address, running.port),
         noise,
     };
-    let time = options.time(2_000, 600, 100);
+    let time = options.time(1_500, 500, 100);
     let small = options.time(1_000, 400, 100);
     let figures = running.client.enter(|| {
         until_answers(&load)?;
