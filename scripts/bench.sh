@@ -42,12 +42,16 @@ if [ ${#missing[@]} -gt 0 ]; then
     done
 fi
 
-# The programs and the bench, as a release is built.
-cargo build --quiet --release --locked --bins
+# As a release is built; the two programs with it.
 program=$(cargo bench --quiet --locked --bench bench --no-run --message-format json |
     sed -n 's/.*"executable":"\([^"]*\/bench-[^"]*\)".*/\1/p' | tail -n 1)
 
-# Its files are in one folder. Its processes have a PID namespace of their own, which ends with the first of them.
+# Its processes have a PID namespace of their own, and its files are in memory: both end with it, and it ends with this script.
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-TMPDIR=$folder unshare --mount --pid --fork --kill-child --mount-proc --propagation private "$program" "$@"
+trap 'rmdir "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# shellcheck disable=SC2016 # the inner shell expands these
+TMPDIR=$folder setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+    sh -c 'mount -t tmpfs -o mode=755 tmpfs "$TMPDIR" && exec "$@"' sh "$program" "$@" &
+wait $!

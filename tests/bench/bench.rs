@@ -5,8 +5,10 @@
 //! programs for the same job stand in the same place, and the same code measures them. Everything is checked while it
 //! is measured: bytes are compared, answers must be the service's, and closed means refused. A measurement that cannot
 //! be trusted is an error, and the exit code says so; a target that is missed is not, the report says that.
-#![expect(clippy::unwrap_used, reason = "a measurement that fails ends by panicking")]
-#![expect(clippy::expect_used, reason = "the same, and says why")]
+#![expect(
+    clippy::expect_used,
+    reason = "a measurement that fails ends by panicking, and says why"
+)]
 #![expect(clippy::print_stdout, reason = "the report")]
 #![expect(clippy::print_stderr, reason = "progress")]
 

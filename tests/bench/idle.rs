@@ -79,7 +79,7 @@ fn columns() -> Vec<Column> {
 }
 
 fn window(options: &Options) -> Duration {
-    options.time(15_000, 3_000, 500)
+    options.time(12_000, 3_000, 500)
 }
 
 fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Vec<Row>, Vec<u64>)> {
@@ -93,7 +93,7 @@ fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Ve
     for level in levels {
         reached.push(crowd.grow_to(world, &rig.distro.machine, *level)?);
         let pids = [rig.distro.daemon().pid(), rig.companion.program().pid()];
-        let costs = costs(&pids, window(options));
+        let costs = costs(&pids, options);
         daemon.push(costs[0]);
         companion.push(costs[1]);
         probe::all_reachable(&world.client.net, FIRST_PORT, LISTENERS)?;
@@ -110,7 +110,7 @@ fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Ve
     for level in levels {
         crowd.grow_to(world, &distro.machine, *level)?;
         let poller = helper::start(&distro.machine, &[poller::NAME]);
-        polling.push(costs(&[poller.pid()], window(options).min(Duration::from_secs(6)))[0]);
+        polling.push(costs(&[poller.pid()], options)[0]);
     }
     let rows = [
         ("wslnetd", "in the VM", daemon),
@@ -139,13 +139,16 @@ fn pasta(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<Vec
     let mut found = Vec::new();
     for level in levels {
         crowd.grow_to(world, &guest.machine, *level)?;
-        found.push(costs(&[pasta.pid()], window(options))[0]);
+        found.push(costs(&[pasta.pid()], options)[0]);
     }
     Ok(found)
 }
 
-/// What each process does from now on for so long.
-fn costs(pids: &[u32], time: Duration) -> Vec<Cost> {
+/// What each process does for so long, once it has got used to what is there.
+fn costs(pids: &[u32], options: &Options) -> Vec<Cost> {
+    let time = window(options);
+    // Whoever looks at new listeners, and again at those of the last seconds, does so before.
+    std::thread::sleep(options.time(5_000, 1_500, 0));
     let before: Vec<Duration> = pids.iter().map(|pid| clock::cpu_of(*pid)).collect();
     std::thread::sleep(time);
     let both = pids.iter().zip(before);

@@ -83,7 +83,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg(&self.name).status());
+        drop(Command::new("umount").arg("--lazy").arg(&self.name).status());
     }
 }
 

@@ -222,6 +222,7 @@ fn plan(size: usize) -> anyhow::Result<Work> {
     }))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "other cases can fail")]
 fn encode(size: usize) -> anyhow::Result<Work> {
     let set = set(size);
     Ok(Box::new(move || serde_json::to_vec(&set).expect("JSON").len()))
@@ -271,7 +272,7 @@ fn set(size: usize) -> ForwardSet {
             auto: false,
             loopback_gap: false,
             reach: Reach::Lan,
-            name: (index % 10 == 0).then(|| format!("name-{index}")),
+            name: index.is_multiple_of(10).then(|| format!("name-{index}")),
             labels: vec![
                 format!("process=worker-{index}"),
                 format!("unit=app-{index}.service"),

@@ -173,7 +173,7 @@ impl<'w> Stage<'w> {
                 running(lan, WINDOWS, SERVICE, Holds::Ours)
             }
             Subject::Peer(peer) => {
-                let command = peer.command(&self.folder, (WINDOWS, RELAYED), (VM, SERVICE))?;
+                let command = peer.command(&self.folder, (WINDOWS, RELAYED), (VM, SERVICE));
                 let program = self.world.windows.start(peer.name, command);
                 running(lan, WINDOWS, RELAYED, Holds::Program(program))
             }

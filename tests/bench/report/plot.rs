@@ -170,16 +170,23 @@ impl Panel {
                     at(*value)
                 );
             }
-            let digits = if first < 1.0 { 3 } else { 1 };
-            text(
-                out,
-                at(first),
-                y - 9.0,
-                "middle",
-                colour,
-                10.5,
-                &grouped(first, digits),
-            );
+            let label = |out: &mut String, value: f64| {
+                let digits = if value < 1.0 { 3 } else { 1 };
+                text(
+                    out,
+                    at(value),
+                    y - 9.0,
+                    "middle",
+                    colour,
+                    10.5,
+                    &grouped(value, digits),
+                );
+            };
+            label(out, first);
+            // Only where there is room beside the other one.
+            if (at(last) - at(first)).abs() > 42.0 {
+                label(out, last);
+            }
         }
     }
 
@@ -192,7 +199,7 @@ impl Panel {
             .copied()
             .fold(f64::MIN_POSITIVE, f64::max);
         // Room for the figure behind the longest one.
-        let at = |value: f64| self.axis + value / most * (self.right - self.axis - 40.0);
+        let at = |value: f64| self.axis + value / most * (self.right - self.axis - 60.0);
         for (index, line) in lines.iter().enumerate() {
             let y = self.row(index, lines.len());
             self.name(out, y, line);
