@@ -30,9 +30,10 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
     let (_farm, mut remote) = Remote::start(&world, &machine, farm::NAME)?;
     remote.ask(&format!("open {FIRST_PORT} {LISTENERS}"))?;
     let mut crowd = Crowd::default();
+    let mut reached = Vec::new();
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     for (level, column) in idle::levels(options).iter().zip(COLUMNS) {
-        crowd.grow_to(&world, &machine, *level)?;
+        reached.push(crowd.grow_to(&world, &machine, *level)?.to_string());
         let looks = world.vm.enter(looks)?;
         for (index, (subject, look)) in looks.into_iter().enumerate() {
             let samples = world.vm.enter(|| time(look, options)).context(subject)?;
@@ -49,8 +50,9 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
         key: "scan",
         title: "One look at the listeners".to_owned(),
         how: format!(
-            "IPv4 and IPv6, median time of one look that finds {LISTENERS} listeners, with that many established connections \
-             beside them (both ends in the VM, so twice as many sockets)."
+            "IPv4 and IPv6, median time of one look that finds {LISTENERS} listeners, with {} established connections \
+             beside them (both ends in the VM, so twice as many sockets).",
+            reached.join(", ")
         ),
         columns: vec![
             column("scan_0", "no connections, µs", 0),

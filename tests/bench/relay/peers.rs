@@ -11,8 +11,8 @@ use std::process::Command;
 pub struct Peer {
     /// Its name.
     pub name: &'static str,
-    /// The file that shows that it is installed.
-    pub file: &'static str,
+    /// The file of its program.
+    program: &'static str,
     /// The Debian package that has it.
     pub package: &'static str,
     /// How it is started to listen at one address and dial another; it may put files into a folder.
@@ -22,39 +22,50 @@ pub struct Peer {
 impl Peer {
     /// The command that relays `listen` to `target`.
     pub fn command(&self, folder: &Path, listen: (&str, u16), target: (&str, u16)) -> Command {
-        (self.command)(folder, listen.0, listen.1, target.0, target.1)
+        let mut command = (self.command)(folder, listen.0, listen.1, target.0, target.1);
+        command.env("PATH", PATH);
+        command
+    }
+
+    /// Whether its program is there. What else it needs shows when it is started.
+    pub fn is_installed(&self) -> bool {
+        PATH.split(':')
+            .any(|folder| Path::new(folder).join(self.program).exists())
     }
 }
+
+/// Where servers are, whoever calls.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec/docker";
 
 /// All of them.
 pub const PEERS: [Peer; 5] = [
     Peer {
         name: "haproxy",
-        file: "/usr/sbin/haproxy",
+        program: "haproxy",
         package: "haproxy",
         command: haproxy,
     },
     Peer {
         name: "nginx stream",
-        file: "/usr/lib/nginx/modules/ngx_stream_module.so",
+        program: "nginx",
         package: "nginx-light libnginx-mod-stream",
         command: nginx,
     },
     Peer {
         name: "socat",
-        file: "/usr/bin/socat",
+        program: "socat",
         package: "socat",
         command: socat,
     },
     Peer {
         name: "rinetd",
-        file: "/usr/sbin/rinetd",
+        program: "rinetd",
         package: "rinetd",
         command: rinetd,
     },
     Peer {
         name: "docker-proxy",
-        file: "/usr/sbin/docker-proxy",
+        program: "docker-proxy",
         package: "docker.io",
         command: docker_proxy,
     },

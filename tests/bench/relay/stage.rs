@@ -1,7 +1,7 @@
 //! Where the relay is measured: a client on the local network, the relay on Windows, the service in the VM.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -147,11 +147,8 @@ impl<'w> Stage<'w> {
     fn absence(&self, subject: &Subject) -> Option<String> {
         match subject {
             Subject::Direct | Subject::Wslnet => None,
-            Subject::Peer(peer) if Path::new(peer.file).exists() => None,
-            Subject::Peer(peer) => Some(format!(
-                "not installed: {} (Debian package {})",
-                peer.file, peer.package
-            )),
+            Subject::Peer(peer) if peer.is_installed() => None,
+            Subject::Peer(peer) => Some(format!("not installed (Debian package {})", peer.package)),
             Subject::PastaTap | Subject::PastaSplice => self.guest.as_ref().err().cloned(),
         }
     }

@@ -141,7 +141,10 @@ impl Report {
     pub fn finish(mut self, options: &Options) -> anyhow::Result<()> {
         self.seconds = self.start.elapsed().as_secs_f64().round();
         self.machine.load.push(machine::load());
-        self.targets = targets::targets(&self.sections);
+        // The figures of a smoke run mean nothing.
+        if !options.smoke {
+            self.targets = targets::targets(&self.sections);
+        }
         println!("\nTargets");
         for target in &self.targets {
             println!("  {target}");
