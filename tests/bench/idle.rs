@@ -38,15 +38,14 @@ pub fn levels(options: &Options) -> &'static [u64] {
 /// Measures this part.
 pub fn measure(options: &Options) -> anyhow::Result<Section> {
     let levels = levels(options);
-    let world = World::new();
-    let (mut rows, reached) = in_vm(&world, options, levels)?;
+    let (mut rows, reached) = in_vm(options, levels)?;
     if !options.smoke {
         let mut row = Row {
             subject: "pasta".to_owned(),
             topology: "win (pasta) → guest".to_owned(),
             ..Row::default()
         };
-        match pasta(&world, options, levels) {
+        match pasta(options, levels) {
             Ok(costs) => fill(&mut row, &costs),
             Err(error) => row.note = Some(format!("{error:#}")),
         }
@@ -82,35 +81,26 @@ fn window(options: &Options) -> Duration {
     options.time(12_000, 3_000, 500)
 }
 
-fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Vec<Row>, Vec<u64>)> {
-    let rig = Rig::connected(world);
-    let (_farm, mut remote) = Remote::start(world, &rig.distro.machine, farm::NAME)?;
+fn in_vm(options: &Options, levels: &[u64]) -> anyhow::Result<(Vec<Row>, Vec<u64>)> {
+    let world = World::new();
+    let rig = Rig::connected(&world);
+    let (_farm, mut remote) = Remote::start(&world, &rig.distro.machine, farm::NAME)?;
     remote.ask(&format!("open {FIRST_PORT} {LISTENERS}"))?;
     probe::all_reachable(&world.client.net, FIRST_PORT, LISTENERS)?;
     let mut crowd = Crowd::default();
     let (mut daemon, mut companion, mut polling) = (Vec::new(), Vec::new(), Vec::new());
     let mut reached = Vec::new();
     for level in levels {
-        reached.push(crowd.grow_to(world, &rig.distro.machine, *level)?);
+        reached.push(crowd.grow_to(&world, &rig.distro.machine, *level)?);
         let pids = [rig.distro.daemon().pid(), rig.companion.program().pid()];
         let costs = costs(&pids, options);
         daemon.push(costs[0]);
         companion.push(costs[1]);
+        // While the other two do nothing.
+        let poller = helper::start(&rig.distro.machine, &[poller::NAME]);
+        polling.push(self::costs(&[poller.pid()], options)[0]);
+        drop(poller);
         probe::all_reachable(&world.client.net, FIRST_PORT, LISTENERS)?;
-    }
-    // By itself, and from the beginning: it would slow the others down.
-    let Rig {
-        companion: program,
-        mut distro,
-        ..
-    } = rig;
-    distro.stop();
-    drop((program, crowd));
-    let mut crowd = Crowd::default();
-    for level in levels {
-        crowd.grow_to(world, &distro.machine, *level)?;
-        let poller = helper::start(&distro.machine, &[poller::NAME]);
-        polling.push(costs(&[poller.pid()], options)[0]);
     }
     let rows = [
         ("wslnetd", "in the VM", daemon),
@@ -129,16 +119,18 @@ fn in_vm(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<(Ve
     Ok((rows.into(), reached))
 }
 
-fn pasta(world: &World, options: &Options, levels: &[u64]) -> anyhow::Result<Vec<Cost>> {
-    let guest = Guest::new(world)?;
-    let pasta = guest.start(world)?;
-    let (_farm, mut remote) = Remote::start(world, &guest.machine, farm::NAME)?;
+/// In a world of its own: a look at /proc/net/tcp takes longer while connections of another one fade away.
+fn pasta(options: &Options, levels: &[u64]) -> anyhow::Result<Vec<Cost>> {
+    let world = World::new();
+    let guest = Guest::new(&world)?;
+    let pasta = guest.start(&world)?;
+    let (_farm, mut remote) = Remote::start(&world, &guest.machine, farm::NAME)?;
     remote.ask(&format!("open {FIRST_PORT} {LISTENERS}"))?;
     probe::all_reachable(&world.client.net, FIRST_PORT, LISTENERS)?;
     let mut crowd = Crowd::default();
     let mut found = Vec::new();
     for level in levels {
-        crowd.grow_to(world, &guest.machine, *level)?;
+        crowd.grow_to(&world, &guest.machine, *level)?;
         found.push(costs(&[pasta.pid()], options)[0]);
     }
     Ok(found)
