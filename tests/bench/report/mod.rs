@@ -145,7 +145,9 @@ impl Report {
         if !options.smoke {
             self.targets = targets::targets(&self.sections);
         }
-        println!("\nTargets");
+        if !self.targets.is_empty() {
+            println!("\nTargets");
+        }
         for target in &self.targets {
             println!("  {target}");
         }
