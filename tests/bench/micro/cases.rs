@@ -8,7 +8,8 @@ use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Socket as RawSocket, Type};
 use wslnet_companion::config::{Backend, Policy as Ceiling};
-use wslnet_companion::host::{Interface, InterfaceAddress, awake};
+use wslnet_companion::control_address::ControlPorts;
+use wslnet_companion::host::{Category, Interface, InterfaceAddress, awake};
 use wslnet_companion::ledger::{ConnectionId, Ledger, Terms};
 use wslnet_companion::plan::{self, Actual, Places};
 use wslnet_console::diagnose::Source;
@@ -17,7 +18,7 @@ use wslnet_daemon::listeners::{Scanner, Socket, SourceChoice, UdpInterest};
 use wslnet_daemon::network::NetworkMode;
 use wslnet_daemon::policy::{Decided, Policy, Surroundings, wanted};
 use wslnet_protocol::{
-    Bind, Forward, ForwardId, ForwardSet, OpenSession, Protocol, Reach, SessionId, VERSION,
+    Bind, Forward, ForwardId, ForwardSet, Mode, OpenSession, Protocol, Reach, SessionId, VERSION,
 };
 
 /// Something that is done once for each change; returns a number that tells that it was done.
@@ -124,6 +125,7 @@ fn policy(size: usize) -> anyhow::Result<Work> {
         mode: NetworkMode::Nat,
         vm_addresses: BTreeSet::from([vm]),
         default_interface: Some((2, "eth0".to_owned())),
+        default_interfaces: BTreeSet::from([2]),
         interfaces: BTreeMap::from([(2, "eth0".to_owned())]),
         addresses: BTreeMap::from([(vm, "eth0".to_owned())]),
         peer_is_v6: false,
@@ -208,7 +210,7 @@ fn plan(size: usize) -> anyhow::Result<Work> {
     Ok(Box::new(move || {
         let surroundings = plan::Surroundings {
             interfaces: &interfaces,
-            control: SocketAddr::from(([172, 28, 0, 1], 9756)),
+            control: ControlPorts::only(SocketAddr::from(([172, 28, 0, 1], 9756))),
             policy: &policy,
             backend: Backend::Relay,
         };
@@ -246,6 +248,7 @@ fn opened(size: usize) -> anyhow::Result<(Ledger, SessionId)> {
         protocol: VERSION,
         boot_id: "boot".to_owned(),
         pid_namespace: 1,
+        mode: Mode::Nat,
         daemon: "0.1.0".to_owned(),
     };
     let (session, connection) = (SessionId(1), ConnectionId(1));
@@ -289,6 +292,8 @@ fn interface(name: &str, address: Ipv4Addr, prefix_length: u8) -> Interface {
     Interface {
         name: name.to_owned(),
         description: String::new(),
+        adapter: name.to_owned(),
+        category: Some(Category::Private),
         index: 1,
         up: true,
         loopback: false,
