@@ -4,6 +4,7 @@
 //! Nothing here knows who owns a socket; that is [`crate::labels`]. All distros of one WSL VM share the network
 //! namespace, so a scan sees the sockets of every distro.
 
+mod bell;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod pace;
@@ -21,9 +22,10 @@ use wslnet_protocol::Protocol;
 
 use self::udp::Udp;
 
+pub use self::bell::{Bell, Ringer, bell};
 pub(crate) use self::tracepoint::handover;
 pub use self::udp::UdpInterest;
-pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, WakeUpView, bell};
+pub use self::wakeup::{Wake, WakeUp, WakeUpView};
 
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
