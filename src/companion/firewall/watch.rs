@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wslnet_console::files::FileWatch;
 
 use super::system::POLL;
 use super::{Look, Store, StoreError};
@@ -23,7 +24,8 @@ pub struct FirewallWatch {
 pub fn watch_firewall(state_dir: &Path) -> FirewallWatch {
     let image = std::env::current_exe().unwrap_or_default();
     let (sender, look) = watch::channel(None);
-    let task = tokio::spawn(follow(sender, Store::new(state_dir), image.clone()));
+    let files = FileWatch::new(&[state_dir]);
+    let task = tokio::spawn(follow(sender, Store::new(state_dir), image.clone(), files));
     FirewallWatch { look, image, task }
 }
 
@@ -53,7 +55,12 @@ impl Drop for FirewallWatch {
     }
 }
 
-async fn follow(sender: watch::Sender<Option<Result<Look, StoreError>>>, store: Store, image: PathBuf) {
+async fn follow(
+    sender: watch::Sender<Option<Result<Look, StoreError>>>,
+    store: Store,
+    image: PathBuf,
+    mut files: FileWatch,
+) {
     loop {
         let (store, image) = (store.clone(), image.clone());
         let looked = tokio::task::spawn_blocking(move || store.look(&image)).await;
@@ -63,6 +70,9 @@ async fn follow(sender: watch::Sender<Option<Result<Look, StoreError>>>, store: 
             *last = Some(look);
             is_new
         });
-        tokio::time::sleep(POLL).await;
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = files.changed() => {}
+        }
     }
 }
