@@ -68,6 +68,24 @@ fn every_processor_that_runs_is_covered() {
 }
 
 #[test]
+fn one_that_died_with_its_processor_is_opened_again() {
+    let Some(mut tracepoint) = available() else { return };
+    assert!(!tracepoint.follow_cpus().unwrap());
+    let (key, event) = tracepoint.fds().next().unwrap();
+    assert_eq!(key.0, Kind::Listeners);
+
+    // What the kernel does to it when the processor goes; it stays so.
+    // SAFETY: this takes a number.
+    let disabled = unsafe { perf_event_open_sys::ioctls::DISABLE(event.as_raw_fd(), 0) };
+    assert_eq!(disabled, 0);
+
+    // It has lived for a moment since the last time.
+    tracepoint.follow_cpus().unwrap();
+    assert!(tracepoint.follow_cpus().unwrap());
+    assert!(!tracepoint.follow_cpus().unwrap());
+}
+
+#[test]
 fn descriptors_do_not_survive_a_program_that_is_started() {
     let Some(tracepoint) = available() else { return };
 
