@@ -8,6 +8,8 @@
 //! [`damper`] and [`report`] are pure: they do no I/O and take time as an argument.
 #![cfg(target_os = "linux")]
 
+#[cfg(test)]
+mod allocations;
 pub mod bridge;
 pub mod cli;
 pub mod config;

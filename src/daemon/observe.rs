@@ -115,25 +115,10 @@ impl Observer {
         Ok(())
     }
 
-    fn start_with(eyes: Eyes, mut wake_up: WakeUp) -> Result<Self, ObserveError> {
-        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
-        let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
-        wake_up.look_for_udp(eyes.has_udp);
-        let (sender, observed) = watch::channel(Observed::default());
-        let pulse = Arc::new(AtomicU64::new(0));
-        let next_eyes = Arc::default();
-        let mut watch = Loop {
-            eyes,
-            next_eyes: Arc::clone(&next_eyes),
-            attributor,
-            wake_up,
-            bell,
-            sender,
-            pulse: Arc::clone(&pulse),
-            scans: 0,
-            failures: 0,
-            since: BTreeMap::new(),
-        };
+    fn start_with(eyes: Eyes, wake_up: WakeUp) -> Result<Self, ObserveError> {
+        let (mut watch, ringer) = Loop::new(eyes, wake_up)?;
+        let (observed, next_eyes) = (watch.sender.subscribe(), Arc::clone(&watch.next_eyes));
+        let pulse = Arc::clone(&watch.pulse);
         let thread = thread::Builder::new()
             .name("observer".to_owned())
             .spawn(move || watch.run())
@@ -184,12 +169,13 @@ impl Drop for Observer {
 
 /// A source of sockets; tests bring their own.
 trait Scan: Send + std::fmt::Debug {
-    fn scan(&mut self) -> io::Result<Vec<Socket>>;
+    /// See [`Scanner::scan_into`].
+    fn scan_into(&mut self, sockets: &mut Vec<Socket>) -> io::Result<()>;
 }
 
 impl Scan for Scanner {
-    fn scan(&mut self) -> io::Result<Vec<Socket>> {
-        Self::scan(self)
+    fn scan_into(&mut self, sockets: &mut Vec<Socket>) -> io::Result<()> {
+        Self::scan_into(self, sockets)
     }
 }
 
@@ -226,30 +212,59 @@ struct Loop {
     pulse: Arc<AtomicU64>,
     scans: u64,
     failures: usize,
+    /// The sockets of the present scan, and those of which the owners were told last. Both keep their room.
+    sockets: Vec<Socket>,
+    attributed: Vec<Socket>,
+    /// When there may be more to tell of the owners of these, unless processes change.
+    due: Due,
     /// When each socket of the last scan was first seen, by its identity.
     since: BTreeMap<u64, Instant>,
 }
 
+/// When owners are to be looked at again though the sockets are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// With the next scan, whatever it shows.
+    AtOnce,
+    /// At this moment; `None` is never.
+    At(Option<Instant>),
+}
+
+impl Due {
+    fn is_over(self, now: Instant) -> bool {
+        match self {
+            Self::AtOnce => true,
+            Self::At(due) => due.is_some_and(|due| due <= now),
+        }
+    }
+}
+
 impl Loop {
+    fn new(eyes: Eyes, mut wake_up: WakeUp) -> Result<(Self, Ringer), ObserveError> {
+        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
+        let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
+        wake_up.look_for_udp(eyes.has_udp);
+        let watch = Self {
+            eyes,
+            next_eyes: Arc::default(),
+            attributor,
+            wake_up,
+            bell,
+            sender: watch::Sender::default(),
+            pulse: Arc::default(),
+            scans: 0,
+            failures: 0,
+            sockets: Vec::new(),
+            attributed: Vec::new(),
+            due: Due::AtOnce,
+            since: BTreeMap::new(),
+        };
+        Ok((watch, ringer))
+    }
+
     fn run(&mut self) {
         loop {
-            let next = self
-                .next_eyes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(eyes) = next {
-                self.wake_up.look_for_udp(eyes.has_udp);
-                self.eyes = eyes;
-            }
-            let start = Instant::now();
-            match self.eyes.scanner.scan() {
-                Ok(sockets) => {
-                    let has_changed = self.publish(sockets);
-                    self.wake_up.looked(start, Instant::now(), has_changed);
-                }
-                Err(error) => self.report(&error),
-            }
+            self.look();
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let wake = match self.failures.checked_sub(1) {
                 None => self.sleep(),
@@ -264,49 +279,76 @@ impl Loop {
         }
     }
 
+    fn look(&mut self) {
+        let next = self
+            .next_eyes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(eyes) = next {
+            self.wake_up.look_for_udp(eyes.has_udp);
+            self.eyes = eyes;
+        }
+        let start = Instant::now();
+        match self.eyes.scanner.scan_into(&mut self.sockets) {
+            Ok(()) => {
+                let has_changed = self.publish();
+                self.wake_up.looked(start, Instant::now(), has_changed);
+            }
+            Err(error) => self.report(&error),
+        }
+    }
+
     fn sleep(&mut self) -> Wake {
-        self.attributor
-            .is_told_of_processes(self.wake_up.tells_of_processes());
+        let is_told = self.wake_up.tells_of_processes();
         loop {
-            let limit = self.attributor.next(Instant::now());
+            let Due::At(limit) = self.due else {
+                return Wake::Due;
+            };
             let processes = !self.attributor.knows_that_processes_changed();
-            match self.wake_up.sleep(&self.bell, limit, processes) {
-                Wake::Processes => self.attributor.processes_changed(),
-                wake @ (Wake::Due | Wake::Stop) => return wake,
+            let wake = self.wake_up.sleep(&self.bell, limit, processes);
+            if wake == Wake::Processes {
+                self.attributor.processes_changed();
+                self.due = Due::At(self.attributor.next(Instant::now()));
+            }
+            if is_told && !self.wake_up.tells_of_processes() {
+                self.due = Due::AtOnce;
+            }
+            match wake {
+                Wake::Processes => {}
+                Wake::Due | Wake::Stop => return wake,
             }
         }
     }
 
     /// Says whether there is anything new.
-    fn publish(&mut self, sockets: Vec<Socket>) -> bool {
+    fn publish(&mut self) -> bool {
         let at = Instant::now();
         self.scans += 1;
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "listing listening sockets works again");
             self.failures = 0;
         }
-        let owners = self.attributor.attribute(&sockets, at);
-        let before = std::mem::take(&mut self.since);
-        let since = |socket: &Socket| (socket.id(), before.get(&socket.id()).copied().unwrap_or(at));
-        self.since = sockets.iter().map(since).collect();
-        let listeners: Vec<Listener> = sockets
-            .into_iter()
-            .zip(owners)
-            .map(|(socket, owner)| Listener {
-                labels: labels_of(&socket, owner.as_ref()),
-                since: self.since.get(&socket.id()).copied().unwrap_or(at),
-                socket,
-                owner,
-            })
-            .collect();
+        // Most looks end here: they cost nothing for each socket but the comparison.
+        let is_known = self.sockets == self.attributed && !self.due.is_over(at);
+        let listeners = (!is_known).then(|| self.listeners(at));
         let (source, wake_up, scans) = (self.eyes.source, self.wake_up.view(), self.scans);
         self.sender.send_if_modified(|observed| {
             let recovered = observed.trouble.take().is_some();
-            if observed.last.as_ref().is_some_and(|last| {
-                last.listeners == listeners && last.source == source && last.wake_up == wake_up
-            }) {
-                return recovered;
-            }
+            let listeners = match (&observed.last, listeners) {
+                (Some(last), listeners)
+                    if listeners.as_ref().is_none_or(|new| *new == last.listeners)
+                        && last.source == source
+                        && last.wake_up == wake_up =>
+                {
+                    return recovered;
+                }
+                (_, Some(listeners)) => listeners,
+                (last, None) => last
+                    .as_ref()
+                    .map(|last| last.listeners.clone())
+                    .unwrap_or_default(),
+            };
             observed.last = Some(Arc::new(Observation {
                 listeners,
                 source,
@@ -316,6 +358,25 @@ impl Loop {
             }));
             true
         })
+    }
+
+    /// The present sockets with their owners.
+    fn listeners(&mut self, at: Instant) -> Vec<Listener> {
+        self.attributor
+            .is_told_of_processes(self.wake_up.tells_of_processes());
+        let owners = self.attributor.attribute(&self.sockets, at);
+        self.due = Due::At(self.attributor.next(Instant::now()));
+        self.attributed.clone_from(&self.sockets);
+        let before = std::mem::take(&mut self.since);
+        let since = |socket: &Socket| (socket.id(), before.get(&socket.id()).copied().unwrap_or(at));
+        self.since = self.sockets.iter().map(since).collect();
+        let with_owner = |(socket, owner): (&Socket, Option<Owner>)| Listener {
+            labels: labels_of(socket, owner.as_ref()),
+            since: self.since.get(&socket.id()).copied().unwrap_or(at),
+            socket: socket.clone(),
+            owner,
+        };
+        self.sockets.iter().zip(owners).map(with_owner).collect()
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::outbound::Outbound;
+use crate::pump::Held;
 use crate::seldom::Seldom;
 use crate::udp::Own;
 
@@ -62,6 +63,7 @@ pub struct Budget {
     connections: Arc<Pool>,
     flows: Arc<Pool>,
     pipes: Arc<Semaphore>,
+    held: Held,
     outbound: Arc<Outbound>,
     own: Arc<Own>,
     accept_trouble: Mutex<Seldom>,
@@ -79,6 +81,7 @@ impl Budget {
             connections: Pool::new(limits.per_forward, limits.total),
             flows: Pool::new(limits.flows_per_forward, limits.flows_total),
             pipes: Arc::new(Semaphore::new(limits.pipes)),
+            held: Held::default(),
             outbound: Arc::default(),
             own: Arc::default(),
             accept_trouble: Mutex::default(),
@@ -119,6 +122,11 @@ impl Budget {
     /// The right to one pipe; given back when dropped.
     pub(crate) fn pipe_slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.pipes).try_acquire_owned().ok()
+    }
+
+    /// What all connections hold of data that nobody takes.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 
     /// The TCP sockets that this program has dialled out with.

@@ -3,6 +3,7 @@
 
 mod direction;
 mod express;
+mod held;
 mod pace;
 mod side;
 
@@ -14,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::direction::Direction;
+pub(crate) use self::held::Held;
 use self::side::{Broken, Side};
 use crate::budget::Budget;
 

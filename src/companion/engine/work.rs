@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use wslnet_console::files::FileWatch;
 use wslnet_protocol::{ForwardStatus, Problem, limits};
 
 use super::{Command, Engine, exposure};
@@ -20,7 +21,7 @@ use crate::control_address::{ControlAddress, ControlPorts};
 use crate::event_log;
 use crate::firewall::{self, FirewallWatch};
 use crate::form::Form;
-use crate::host::{self, Awake, FileWatch, Interface, NetworkWatch, SleepWatch};
+use crate::host::{self, Awake, Interface, NetworkWatch, SleepWatch};
 use crate::ledger::{Ledger, SessionStatus, Terms};
 use crate::names::{Naming, States};
 use crate::plan::{self, Desired, Places, Surroundings};

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wslnet_console::files::FileWatch;
 
 use super::system::POLL;
 use super::{Look, Store, StoreError};
-use crate::host::FileWatch;
 
 /// The latest look. Dropping it ends the looking.
 #[derive(Debug)]

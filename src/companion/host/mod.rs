@@ -14,7 +14,6 @@ mod bind;
 mod category;
 mod changes;
 mod excluded;
-mod files;
 mod holder;
 mod interface;
 #[cfg(target_os = "linux")]
@@ -41,7 +40,6 @@ pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
 pub use category::{Categories, Category};
 pub use changes::{ChangeWatch, watch_changes};
-pub use files::FileWatch;
 pub use holder::{PortHolder, holder_of};
 pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, wsl_adapter};
 pub use networks::{NetworkWatch, Networks, watch_networks};

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use wslnet_console::files::FileWatch;
 
-use super::{Category, FileWatch, Interface, platform};
+use super::{Category, Interface, platform};
 
 /// How often the question is repeated after a hint.
 const EAGER: Duration = Duration::from_secs(1);

@@ -16,8 +16,8 @@ use super::{Bridge, BridgeState, BridgeStates, BridgeWants};
 /// How many bridges there may be at a time: any program can listen on a thousand addresses of loopback.
 pub(super) const MOST: usize = 256;
 
-/// A connection takes two descriptors. With all bridges and all connections that is 2,304 of the 4,096 that the unit
-/// grants (`LimitNOFILE`); the rest is for what the daemon is there for. No single service can take more than a quarter.
+/// A connection takes two descriptors. With all bridges, all connections and all pipes for bulk data that is 2,432 of the 4,096
+/// that the unit grants (`LimitNOFILE`); the rest is for what the daemon is there for. No single service can take more than a quarter.
 fn limits() -> Limits {
     Limits {
         per_forward: 256,

@@ -14,7 +14,9 @@ const INSTALLED: &str = include_str!("../../../systemd/config.toml");
 
 /// The cells of the guide's table of labels, row by row: what a selector may name, and what that is.
 fn table() -> impl Iterator<Item = (&'static str, &'static str)> {
-    GUIDE.lines().filter_map(|line| {
+    let from_there = GUIDE.lines().skip_while(|line| *line != "| label | what it is |");
+    let rows = from_there.take_while(|line| line.starts_with('|'));
+    rows.filter_map(|line| {
         let row = line.strip_prefix("| `")?.strip_suffix(" |")?;
         row.split_once("` | ")
     })

@@ -18,8 +18,8 @@
 //! What holders say of themselves is read from their environments by other threads ([`Declarations`]), because that can
 //! hang; here nothing does.
 //!
-//! What a look costs grows with the number of processes and their descriptors, about a microsecond each; no single
-//! process can hold it up for longer than it has descriptors.
+//! What a look costs grows with the number of processes and their descriptors, about 35 us of a processor for an idle process with
+//! three; no single process can hold it up for longer than it has descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -85,6 +85,8 @@ pub struct Attributor {
     is_told: bool,
     /// Whether it has told of any since holders were checked; always, where it does not tell.
     news: bool,
+    /// The same since the last walk, or since one was last found to be of no use.
+    news_for_walks: bool,
     warned: bool,
     /// When the threads may be looked through again; `None` before the first time.
     threads_next: Option<Instant>,
@@ -144,6 +146,7 @@ impl Attributor {
             births: None,
             is_told: false,
             news: true,
+            news_for_walks: true,
             warned: false,
             threads_next: None,
         })
@@ -184,9 +187,13 @@ impl Attributor {
         if self.known.is_empty() {
             return None;
         }
-        let quiet = self.is_told && !self.news;
-        let looks = self.known.values().map(|known| known.next(quiet).unwrap_or(now));
-        let verify_pause = if quiet { VERIFY_QUIET } else { VERIFY };
+        let are_walks_quiet = self.is_told && !self.news_for_walks;
+        let looks = self
+            .known
+            .values()
+            .map(|known| known.next(are_walks_quiet).unwrap_or(now));
+        let is_quiet = self.is_told && !self.news;
+        let verify_pause = if is_quiet { VERIFY_QUIET } else { VERIFY };
         let verify = self.verified.map_or(now, |last| last + verify_pause);
         looks.chain([verify]).chain(self.declarations.next(now)).min()
     }
@@ -199,7 +206,7 @@ impl Attributor {
 
     /// Some process came, went, or runs another program.
     pub fn processes_changed(&mut self) {
-        self.news = true;
+        (self.news, self.news_for_walks) = (true, true);
     }
 
     /// Whether it is known already that processes changed, and will be looked into.
@@ -210,6 +217,7 @@ impl Attributor {
     /// Whether a look that is due could find anything new. A process that has come since the last one may have been given
     /// any socket.
     fn is_worth_a_look(&mut self, now: Instant) -> bool {
+        self.news_for_walks &= !self.is_told;
         let births = self.processes.births();
         let has_news = births.is_none() || births != self.births;
         if has_news || self.known.values().any(|known| known.is_urgent(now)) {

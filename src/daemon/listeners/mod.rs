@@ -4,6 +4,7 @@
 //! Nothing here knows who owns a socket; that is [`crate::labels`]. All distros of one WSL VM share the network
 //! namespace, so a scan sees the sockets of every distro.
 
+mod bell;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod pace;
@@ -21,9 +22,10 @@ use wslnet_protocol::Protocol;
 
 use self::udp::Udp;
 
+pub use self::bell::{Bell, Ringer, bell};
 pub(crate) use self::tracepoint::handover;
 pub use self::udp::UdpInterest;
-pub use self::wakeup::{Bell, Ringer, Wake, WakeUp, WakeUpView, bell};
+pub use self::wakeup::{Wake, WakeUp, WakeUpView};
 
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,14 +184,25 @@ impl Scanner {
     /// # Errors
     /// When the kernel did not give a complete answer. That never means that nothing listens.
     pub fn scan(&mut self) -> io::Result<Vec<Socket>> {
-        let mut sockets = self.tcp.listeners(Protocol::Tcp)?;
+        let mut sockets = Vec::new();
+        self.scan_into(&mut sockets)?;
+        Ok(sockets)
+    }
+
+    /// The same, in place of what is in `sockets`. With sock_diag nothing is allocated once there is room for all.
+    ///
+    /// # Errors
+    /// As for [`Scanner::scan`]; what is in `sockets` is then of no meaning.
+    pub fn scan_into(&mut self, sockets: &mut Vec<Socket>) -> io::Result<()> {
+        sockets.clear();
+        self.tcp.listeners(Protocol::Tcp, sockets)?;
         if let Some(udp) = &mut self.udp {
             sockets.extend_from_slice(udp.listeners()?);
         }
         sockets.sort_unstable_by_key(|socket| (socket.protocol, socket.address, socket.id()));
         // A dump that spans several reads may meet a socket twice when others come or go in between.
         sockets.dedup_by_key(|socket| (socket.protocol, socket.address, socket.id()));
-        Ok(sockets)
+        Ok(())
     }
 
     /// The source that is in use, for TCP at least.
@@ -220,7 +233,7 @@ impl Reader {
 
     fn sock_diag(protocol: Protocol) -> io::Result<Self> {
         let mut dump = sock_diag::Dump::default();
-        dump.listeners(protocol)?;
+        dump.listeners(protocol, &mut Vec::new())?;
         Ok(Self::SockDiag(dump))
     }
 
@@ -229,11 +242,14 @@ impl Reader {
         Ok(Self::Procfs)
     }
 
-    /// All listening sockets of a protocol, in no order.
-    fn listeners(&mut self, protocol: Protocol) -> io::Result<Vec<Socket>> {
+    /// Adds all listening sockets of a protocol, in no order.
+    fn listeners(&mut self, protocol: Protocol, sockets: &mut Vec<Socket>) -> io::Result<()> {
         match self {
-            Self::SockDiag(dump) => dump.listeners(protocol),
-            Self::Procfs => procfs::listeners(protocol),
+            Self::SockDiag(dump) => dump.listeners(protocol, sockets),
+            Self::Procfs => {
+                sockets.extend(procfs::listeners(protocol)?);
+                Ok(())
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ mod tracefs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::io;
+use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -94,6 +95,8 @@ struct Source {
     event: OwnedFd,
     /// Without it the kernel has nowhere to record to, and wakes nobody up.
     _page: MmapRaw,
+    /// For how long it had told of events when that was last asked.
+    enabled: u64,
 }
 
 impl Source {
@@ -102,7 +105,25 @@ impl Source {
         let page = page.ok_or(io::ErrorKind::Unsupported)?;
         // One page about the state of the recording, and one that is recorded to.
         let pages = MmapOptions::new().len(2 * page).map_raw_read_only(&event)?;
-        Ok(Self { event, _page: pages })
+        Ok(Self {
+            event,
+            _page: pages,
+            enabled: 0,
+        })
+    }
+
+    /// Whether it has told of events since this was last asked. It does not any more once its processor was switched off, as in
+    /// a sleep of the machine, also when that is back: nothing else says so (perf_event_exit_cpu() of kernel/events/core.c).
+    fn is_alive(&mut self) -> bool {
+        // How many events there were, and for how long it was enabled, in nanoseconds.
+        let mut values = [0; 2 * size_of::<u64>()];
+        let read = nix::unistd::read(&self.event, &mut values);
+        let enabled = values.last_chunk().copied().map_or(0, u64::from_ne_bytes);
+        if read != Ok(values.len()) {
+            // One of a former release, which does not tell.
+            return true;
+        }
+        enabled > std::mem::replace(&mut self.enabled, enabled)
     }
 }
 
@@ -159,13 +180,22 @@ impl Tracepoints {
             online.map_err(|error| Unavailable::because("the processors cannot be listed", &error))?;
         // What was opened for one that went is dead, and stays so when that comes back.
         self.sources.retain(|(_, cpu), _| online.contains(cpu));
+        // All of a processor die together.
+        let listeners = self
+            .sources
+            .iter_mut()
+            .filter(|((kind, _), _)| *kind == Kind::Listeners);
+        let dead: BTreeSet<u32> = listeners
+            .filter_map(|((_, cpu), source)| (!source.is_alive()).then_some(*cpu))
+            .collect();
+        self.sources.retain(|(_, cpu), _| !dead.contains(cpu));
         let missing = keys(&online).filter(|key| !self.sources.contains_key(key));
         let missing: Vec<Key> = missing.collect();
         for (kind, cpu) in &missing {
             let id = self.ids.as_ref().and_then(|ids| ids.get(kind)).copied();
             let id = id.ok_or_else(|| {
                 Unavailable(format!(
-                    "processor {cpu} came later; restart wslnetd to have it watched"
+                    "processor {cpu} came later, or back; restart wslnetd to have it watched"
                 ))
             })?;
             let source = open::open(*kind, id, *cpu).and_then(Source::new);

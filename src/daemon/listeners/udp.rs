@@ -56,6 +56,8 @@ pub(super) struct Udp {
     reader: Reader,
     interest: UdpInterest,
     seen: Vec<Socket>,
+    /// Where the next look puts them.
+    next_seen: Vec<Socket>,
     /// When to look again; `None` before the first look.
     next: Option<Instant>,
     /// Whether it was said that the range of client ports is unknown.
@@ -69,6 +71,7 @@ impl Udp {
             reader,
             interest,
             seen: Vec::new(),
+            next_seen: Vec::new(),
             next: None,
             warned: false,
         }
@@ -82,9 +85,11 @@ impl Udp {
         let start = Instant::now();
         if self.next.is_none_or(|next| start >= next) {
             let client_ports = self.client_ports();
-            let mut sockets = self.reader.listeners(Protocol::Udp)?;
-            sockets.retain(|socket| self.interest.covers(socket.address.port(), &client_ports));
-            self.seen = sockets;
+            self.next_seen.clear();
+            self.reader.listeners(Protocol::Udp, &mut self.next_seen)?;
+            self.next_seen
+                .retain(|socket| self.interest.covers(socket.address.port(), &client_ports));
+            std::mem::swap(&mut self.seen, &mut self.next_seen);
             let end = Instant::now();
             self.next = Some(end + rest(end.saturating_duration_since(start)));
         }

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use wslnet_protocol::Protocol;
 
 use super::*;
+use crate::allocations::allocations_of;
+use crate::namespace::{in_namespace, ip};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -182,6 +184,27 @@ fn a_long_sleep_does_not_delay_the_end() {
     );
 }
 
+#[test]
+fn a_look_that_finds_nothing_new_allocates_nothing_for_any_socket() {
+    let fewest = |listeners: u16| {
+        let eyes = Eyes::open(SourceChoice::SockDiag, UdpInterest::default()).unwrap();
+        let _listeners: Vec<TcpListener> = (0..listeners)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let (mut watch, _ringer) = Loop::new(eyes, WakeUp::every(HOUR)).unwrap();
+        watch.look();
+        // In some of them owners are looked at again.
+        (0..100).map(|_| allocations_of(|| watch.look())).min().unwrap()
+    };
+    in_namespace(move || {
+        ip("link set lo up");
+        let (few, many) = (fewest(1), fewest(300));
+
+        assert_eq!(few, many);
+        assert!(many < 10, "{many}");
+    });
+}
+
 /// A source that shows what a test tells it to; `None` is a failure.
 #[derive(Clone, Debug)]
 struct Scripted(Arc<Mutex<Option<Vec<Socket>>>>);
@@ -210,11 +233,13 @@ impl Scripted {
 }
 
 impl Scan for Scripted {
-    fn scan(&mut self) -> io::Result<Vec<Socket>> {
-        let sockets = self.0.lock().map_err(|_| io::Error::other("poisoned"))?;
-        sockets
-            .clone()
-            .ok_or_else(|| io::Error::other("scripted failure"))
+    fn scan_into(&mut self, sockets: &mut Vec<Socket>) -> io::Result<()> {
+        let shown = self.0.lock().map_err(|_| io::Error::other("poisoned"))?;
+        let shown = shown
+            .as_ref()
+            .ok_or_else(|| io::Error::other("scripted failure"))?;
+        sockets.clone_from(shown);
+        Ok(())
     }
 }
 

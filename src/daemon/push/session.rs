@@ -136,8 +136,9 @@ impl Pusher {
         }
     }
 
-    /// The companion's trusted key. Waits a moment and returns `None` while there is none.
+    /// The companion's trusted key. Where there is none, waits until that may have changed, and returns `None`.
     async fn pin(&mut self, companion: SocketAddr) -> Option<PublicKey> {
+        let mut keys = trust::watch(&self.identity.state_dir);
         let reason = match Peers::load(&self.identity.state_dir).map(|peers| peers.get(COMPANION)) {
             Ok(Some(pin)) => return Some(pin),
             Ok(None) => "no companion is trusted yet: run `sudo wslnetd pair`; or `wslnetd trust KEY` with the output of \
@@ -147,7 +148,7 @@ impl Pusher {
         };
         self.disconnected(LinkState::Unpaired, Some(companion), reason);
         tokio::select! {
-            () = sleep(trust::POLL) => {}
+            () = keys.next_look() => {}
             () = self.stop.cancelled() => {}
         }
         None

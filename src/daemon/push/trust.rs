@@ -4,15 +4,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use wslnet_console::files::FileWatch;
 use wslnet_link::{Peers, PublicKey, stamp};
 
 use super::COMPANION;
 
-/// How often to look.
-pub(super) const POLL: Duration = Duration::from_secs(1);
+/// When to look again where that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Tells when the trusted keys may have changed. What changes from now on is told, so look after this.
+pub(super) fn watch(state_dir: &Path) -> FileWatch {
+    FileWatch::new(&[state_dir])
+}
 
 /// Returns when the key is not, or no longer, the trusted one. A list that cannot be used trusts nobody.
 pub(super) async fn lost(state_dir: &Path, pin: PublicKey) {
+    let mut files = watch(state_dir);
     // Nothing seen yet: the list may have changed between the reading of the key and now.
     let mut seen = None;
     loop {
@@ -25,11 +32,14 @@ pub(super) async fn lost(state_dir: &Path, pin: PublicKey) {
                     }
                     seen = Some(now);
                 }
+                files.next_look().await;
             }
             // Says nothing about the list; file descriptors may have run out.
-            Err(error) => tracing::debug!(%error, "the trusted keys cannot be looked at"),
+            Err(error) => {
+                tracing::debug!(%error, "the trusted keys cannot be looked at");
+                sleep(RETRY).await;
+            }
         }
-        sleep(POLL).await;
     }
 }
 
@@ -38,6 +48,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::fs;
+    use std::future::Future;
     use std::os::unix::fs::PermissionsExt;
 
     use tempfile::TempDir;
@@ -56,7 +67,7 @@ mod tests {
 
         trust(place.path(), COMPANION, key).unwrap();
         trust(place.path(), "another", new_key()).unwrap();
-        let early = timeout(POLL * 2, &mut lost).await;
+        let early = timeout(RETRY * 2, &mut lost).await;
         assert!(early.is_err(), "the key is still the same");
 
         trust(place.path(), COMPANION, new_key()).unwrap();
@@ -81,6 +92,24 @@ mod tests {
         }
 
         timeout(SOON, lost(place.path(), key)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_nothing_changes_nothing_wakes_up() {
+        let (place, key) = trusting();
+        let mut wakes = 0;
+        let lost = lost(place.path(), key);
+        tokio::pin!(lost);
+        let counting = std::future::poll_fn(|context| {
+            wakes += 1;
+            lost.as_mut().poll(context)
+        });
+
+        let early = timeout(RETRY * 3, counting).await;
+
+        assert!(early.is_err(), "the key is still the same");
+        // At the start and at the end.
+        assert!(wakes <= 2, "{wakes} in three seconds");
     }
 
     fn trusting() -> (TempDir, PublicKey) {

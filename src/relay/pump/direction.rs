@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::express::Express;
+use super::held::Stuck;
 use super::pace::{Pace, with_scratch};
 use super::side::{Broken, Side, is_transient};
 use crate::budget::Budget;
@@ -14,11 +15,11 @@ const BURST: usize = 1024 * 1024;
 const KEEP: Duration = Duration::from_secs(1);
 
 /// What one read came to.
-enum Step {
+enum Step<'a> {
     /// So many bytes were read, and the sink has taken all of them.
     Carried(usize),
     /// So many bytes were read, and the sink does not take all of them now.
-    Stuck(usize, Rest),
+    Stuck(usize, Rest<'a>),
     /// Nothing is there to be read now.
     Empty,
     /// Nothing will ever be there again.
@@ -26,9 +27,9 @@ enum Step {
 }
 
 /// Where bytes are that the sink does not take now.
-enum Rest {
+enum Rest<'a> {
     /// Here.
-    Memory(Vec<u8>),
+    Memory(Stuck<'a>),
     /// In the kernel.
     Express,
 }
@@ -65,7 +66,6 @@ impl<'a> Direction<'a> {
     pub(super) async fn carry(mut self) -> Result<(), Broken> {
         loop {
             self.more().await?;
-            self.pace.share(self.budget.connections());
             if self.burst().await? {
                 break;
             }
@@ -109,7 +109,7 @@ impl<'a> Direction<'a> {
     }
 
     /// Reads once and hands on what the sink takes without waiting.
-    fn step(&mut self) -> Result<Step, Broken> {
+    fn step(&mut self) -> Result<Step<'a>, Broken> {
         if self.pace.is_bulk() && self.express.open(self.budget) {
             match self.express.take(self.source) {
                 Ok(Some(0)) => return Ok(Step::End),
@@ -130,29 +130,31 @@ impl<'a> Direction<'a> {
     }
 
     /// As [`Direction::step`], through this program's memory. Only what the sink does not take costs memory for longer.
-    fn copy(&mut self) -> Result<Step, Broken> {
+    fn copy(&mut self) -> Result<Step<'a>, Broken> {
         with_scratch(|scratch| {
-            let read = match self.source.stream.try_read(&mut scratch[..self.pace.size()]) {
+            let held = self.budget.held();
+            let size = self.pace.size(held.bytes());
+            let read = match self.source.stream.try_read(&mut scratch[..size]) {
                 Ok(0) => return Ok(Step::End),
                 Ok(read) => read,
                 Err(error) if is_transient(&error) => return Ok(Step::Empty),
                 Err(_) => return Err(Broken::AtOnce),
             };
-            self.pace.has_read(read);
+            self.pace.has_read(read, size);
             let rest = self.sink.write_now(&scratch[..read], self.count)?;
             Ok(if rest.is_empty() {
                 Step::Carried(read)
             } else {
-                Step::Stuck(read, Rest::Memory(rest.to_vec()))
+                Step::Stuck(read, Rest::Memory(held.keep(rest)))
             })
         })
     }
 
     /// Waits until the sink has taken what it did not take at once.
-    async fn finish(&mut self, rest: Rest) -> Result<(), Broken> {
+    async fn finish(&mut self, rest: Rest<'a>) -> Result<(), Broken> {
         match rest {
-            Rest::Memory(bytes) => {
-                let mut rest = bytes.as_slice();
+            Rest::Memory(stuck) => {
+                let mut rest = stuck.bytes();
                 while !rest.is_empty() {
                     self.sink.writable().await?;
                     rest = self.sink.write_now(rest, self.count)?;

@@ -2,8 +2,8 @@
 //!
 //! Large reads carry bulk data with fewer system calls; what they cost is memory, wherever a sink does not take what was
 //! read. So the reads themselves go to one buffer for each thread, a direction keeps only what is stuck, and what it reads
-//! at once grows with the data that it carries, up to a fair share of a fixed amount: idle connections hold nothing at all,
-//! and ten thousand clients that stop reading hold no more than a fixed amount either.
+//! at once grows with the data that it carries, up to a small part of what may still be held: idle connections hold nothing
+//! at all, and what thousands of clients make the relay hold that stop reading, one after the other, has a bound too.
 
 use std::cell::RefCell;
 
@@ -15,8 +15,11 @@ const MOST: usize = 128 * 1024;
 const BULK: usize = 64 * 1024;
 /// The least, however many connections there are.
 const LEAST: usize = 4 * 1024;
-/// What the connections of a program may hold of bytes that are stuck, each way, as long as [`LEAST`] is not more.
-const HELD: usize = 64 * 1024 * 1024;
+/// What the connections of a program may hold of bytes that are stuck, and [`LEAST`] for each direction. It is exceeded by no
+/// more than one read of each thread.
+const HELD: usize = 32 * 1024 * 1024;
+/// What one direction may read at once is this part of what may still be held.
+const PART: usize = 256;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -39,27 +42,20 @@ pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 #[derive(Debug)]
 pub(super) struct Pace {
     size: usize,
-    share: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self {
-            size: FIRST,
-            share: MOST,
-        }
+        Self { size: FIRST }
     }
 }
 
 impl Pace {
-    /// Takes note of how many connections share what may be held.
-    pub(super) fn share(&mut self, connections: usize) {
-        self.share = (HELD / connections.max(1)).clamp(LEAST, MOST);
-    }
-
-    /// How much to read now, in bytes; never more than the thread's buffer is long.
-    pub(super) fn size(&self) -> usize {
-        self.size.min(self.share)
+    /// How much to read now, in bytes, while `held` are held by all connections together; never more than the thread's
+    /// buffer is long.
+    pub(super) fn size(&self, held: usize) -> usize {
+        let room = HELD.saturating_sub(held) / PART;
+        self.size.min(room.clamp(LEAST, MOST))
     }
 
     /// Whether reads have been full again and again.
@@ -67,9 +63,9 @@ impl Pace {
         self.size >= BULK
     }
 
-    /// Takes note of a read of so many bytes. A full one promises more.
-    pub(super) fn has_read(&mut self, bytes: usize) {
-        if bytes >= self.size() {
+    /// Takes note of a read of `bytes`, of `size` at most. A full one promises more.
+    pub(super) fn has_read(&mut self, bytes: usize, size: usize) {
+        if bytes >= size {
             self.size = (self.size * 2).min(MOST);
         }
     }
@@ -84,28 +80,28 @@ mod tests {
         let mut bulk = Pace::default();
         let mut chatter = Pace::default();
         for _ in 0..20 {
-            bulk.has_read(bulk.size());
-            chatter.has_read(100);
+            bulk.has_read(bulk.size(0), bulk.size(0));
+            chatter.has_read(100, chatter.size(0));
         }
 
-        assert_eq!((bulk.size(), chatter.size()), (MOST, FIRST));
+        assert_eq!((bulk.size(0), chatter.size(0)), (MOST, FIRST));
         assert!(bulk.is_bulk() && !chatter.is_bulk());
     }
 
     #[test]
-    fn many_connections_hold_no_more_together_than_a_few() {
-        for connections in [0, 1, 255, 256, 257, 8192, 16_384] {
+    fn directions_that_get_stuck_one_after_the_other_hold_a_bounded_amount() {
+        let mut held = 0;
+        for directions in 1..=16_384 {
             let mut pace = Pace::default();
             for _ in 0..20 {
-                pace.share(connections);
-                pace.has_read(pace.size());
+                let size = pace.size(held);
+                pace.has_read(size, size);
             }
+            held += pace.size(held);
 
-            assert!(
-                connections * pace.size() <= HELD && pace.size() >= LEAST,
-                "{connections}"
-            );
+            assert!(held <= HELD + directions * LEAST, "{held} by {directions}");
         }
+        assert!(held > HELD, "the least is left to everybody");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 mod clock;
 mod facts;
-mod files;
 mod interfaces;
 mod name;
 #[cfg(test)]
@@ -16,7 +15,6 @@ mod table;
 
 pub(super) use clock::{time_awake, time_running};
 pub(super) use facts::{is_of_wsl, portproxy_entries, print_excluded_ranges, services_of};
-pub(super) use files::FileHints;
 pub(super) use interfaces::interfaces;
 pub(super) use name::own_name;
 pub(super) use netlink::{AddressHints, POLL};

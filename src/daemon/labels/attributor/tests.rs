@@ -240,7 +240,8 @@ fn told_of_processes_it_asks_for_no_look_while_there_are_none() {
     assert_eq!(attributor.next(calm), Some(calm + VERIFY), "nobody tells");
 
     attributor.is_told_of_processes(true);
-    let again = calm + VERIFY;
+    // The first look from then on: what came before it was not told.
+    let again = calm + STEADY;
     attributor.attribute(std::slice::from_ref(&socket), again);
     assert_eq!(attributor.next(again), Some(again + VERIFY_QUIET));
 
@@ -256,6 +257,36 @@ fn told_of_processes_it_asks_for_no_look_while_there_are_none() {
 
     attributor.attribute(&[], again + VERIFY * 2);
     assert_eq!(attributor.next(again), None, "there is nothing to look after");
+}
+
+#[test]
+fn a_child_that_comes_soon_after_a_walk_is_found_with_the_next_and_not_a_minute_later() {
+    let world = World::new();
+    let came = |last: u32| {
+        let loadavg = world.folder.path().join("proc/loadavg");
+        fs::write(loadavg, format!("0 0 0 1/9 {last}\n")).unwrap();
+    };
+    world.process(200, 10, "server", &[(3, 77)]);
+    came(200);
+    let (mut attributor, start) = (world.attributor(), Instant::now());
+    let socket = socket(77);
+    attributor.is_told_of_processes(true);
+    let calm = settle(&mut attributor, &socket, start);
+
+    world.process(400, 99, "child", &[(3, 77)]);
+    came(400);
+    attributor.processes_changed();
+    let mut now = calm;
+    let holders = loop {
+        now = attributor.next(now).unwrap();
+        let owner = attributor.attribute(std::slice::from_ref(&socket), now).remove(0);
+        let holders = owner.unwrap().holders.len();
+        if holders > 1 || now > calm + RECONCILE {
+            break holders;
+        }
+    };
+
+    assert_eq!((holders, now), (2, calm + STEADY));
 }
 
 #[test]

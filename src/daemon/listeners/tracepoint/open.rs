@@ -5,7 +5,9 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, PERF_TYPE_TRACEPOINT, perf_event_attr};
+use perf_event_open_sys::bindings::{
+    PERF_FLAG_FD_CLOEXEC, PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_TYPE_TRACEPOINT, perf_event_attr,
+};
 use perf_event_open_sys::{ioctls, perf_event_open};
 
 use super::Kind;
@@ -24,6 +26,8 @@ pub(super) fn open(kind: Kind, id: u64, cpu: u32) -> io::Result<OwnedFd> {
     attributes.config = id;
     attributes.__bindgen_anon_1.sample_period = 1;
     attributes.__bindgen_anon_2.wakeup_events = 1;
+    // For `Source::is_alive`.
+    attributes.read_format = u64::from(PERF_FORMAT_TOTAL_TIME_ENABLED);
     attributes.set_disabled(1);
     let cpu = i32::try_from(cpu).map_err(io::Error::other)?;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
-use crate::listeners::wakeup::{Wake, WakeUp, bell};
+use crate::listeners::{Bell, Wake, WakeUp, bell};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -68,6 +68,24 @@ fn every_processor_that_runs_is_covered() {
 }
 
 #[test]
+fn one_that_died_with_its_processor_is_opened_again() {
+    let Some(mut tracepoint) = available() else { return };
+    assert!(!tracepoint.follow_cpus().unwrap());
+    let (key, event) = tracepoint.fds().next().unwrap();
+    assert_eq!(key.0, Kind::Listeners);
+
+    // What the kernel does to it when the processor goes; it stays so.
+    // SAFETY: this takes a number.
+    let disabled = unsafe { perf_event_open_sys::ioctls::DISABLE(event.as_raw_fd(), 0) };
+    assert_eq!(disabled, 0);
+
+    // It has lived for a moment since the last time.
+    tracepoint.follow_cpus().unwrap();
+    assert!(tracepoint.follow_cpus().unwrap());
+    assert!(!tracepoint.follow_cpus().unwrap());
+}
+
+#[test]
 fn descriptors_do_not_survive_a_program_that_is_started() {
     let Some(tracepoint) = available() else { return };
 
@@ -117,21 +135,97 @@ fn processes_are_told_once_until_somebody_wants_to_know_again() {
     }
     let mut wake_up = WakeUp::best();
     let (_ringer, bell) = bell().unwrap();
-    let mut until_processes = |deadline: Instant| {
-        loop {
-            // Other tests open sockets.
-            match wake_up.sleep(&bell, Some(deadline), true) {
-                Wake::Processes => return true,
-                Wake::Due if Instant::now() < deadline => {}
-                Wake::Due | Wake::Stop => return false,
-            }
-        }
-    };
     let start = || std::process::Command::new("true").status().unwrap();
 
     for _ in 0..3 {
         start();
-        assert!(until_processes(Instant::now() + DEADLINE));
+        assert!(until_told_of_processes(&mut wake_up, &bell));
+    }
+}
+
+#[test]
+fn a_process_that_came_while_nobody_wanted_to_know_is_told_to_the_next_who_does() {
+    if available().is_none() {
+        return;
+    }
+    let mut wake_up = WakeUp::best();
+    let (_ringer, bell) = bell().unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+    // One event and no more: a thread that stays.
+    let come = || {
+        let ended = std::sync::Arc::clone(&ended);
+        std::thread::spawn(move || ended.lock().unwrap().recv().unwrap_err())
+    };
+
+    let mut threads = Vec::new();
+    for _ in 0..5 {
+        threads.push(come());
+        assert!(until_told_of_processes(&mut wake_up, &bell));
+        // Whatever else there is to tell.
+        while wake_up.sleep(&bell, Some(Instant::now()), true) == Wake::Processes {}
+        wake_up.sleep(&bell, Some(Instant::now()), false);
+    }
+
+    drop(end);
+    for thread in threads {
+        assert!(thread.join().is_ok());
+    }
+}
+
+#[test]
+fn what_is_told_before_the_first_sleep_ends_it() {
+    if available().is_none() {
+        return;
+    }
+    for _ in 0..5 {
+        let mut wake_up = WakeUp::best();
+        let (_ringer, bell) = bell().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = Instant::now();
+
+        let wake = wake_up.sleep(&bell, Some(start + DEADLINE), false);
+
+        assert_eq!(wake, Wake::Due);
+        assert!(start.elapsed() < DEADLINE / 2);
+        drop(listener);
+    }
+}
+
+#[test]
+fn of_a_process_and_a_listener_at_once_both_are_told() {
+    if available().is_none() {
+        return;
+    }
+    let mut wake_up = WakeUp::best();
+    let (_ringer, bell) = bell().unwrap();
+    wake_up.sleep(&bell, Some(Instant::now()), true);
+
+    for _ in 0..5 {
+        assert!(std::process::Command::new("true").status().unwrap().success());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+
+        let limit = Some(Instant::now() + DEADLINE);
+        let wakes = [(); 2].map(|()| wake_up.sleep(&bell, limit, true));
+
+        assert!(
+            wakes.contains(&Wake::Processes) && wakes.contains(&Wake::Due),
+            "{wakes:?}"
+        );
+        drop(listener);
+    }
+}
+
+/// Sleeps until processes are told of; whether that was in time.
+fn until_told_of_processes(wake_up: &mut WakeUp, bell: &Bell) -> bool {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        // Other tests open sockets.
+        match wake_up.sleep(bell, Some(deadline), true) {
+            Wake::Processes => return true,
+            Wake::Due if Instant::now() < deadline => {}
+            Wake::Due | Wake::Stop => return false,
+        }
     }
 }
 

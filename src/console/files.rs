@@ -1,11 +1,20 @@
-//! Hints that a file somewhere may have changed, for the few that are looked at while the program runs.
+//! Hints that a file may have changed that people, or the programs' own commands, write while a program runs: its configuration, the
+//! keys that it trusts.
 //!
 //! A hint carries nothing: whoever waits looks at the files. Where the system gives none, looks have to come often.
+
+#[cfg(target_os = "linux")]
+mod inotify;
+#[cfg(not(target_os = "linux"))]
+mod nowhere;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::platform;
+#[cfg(target_os = "linux")]
+use inotify as platform;
+#[cfg(not(target_os = "linux"))]
+use nowhere as platform;
 
 /// How often to look where there are no hints.
 const WITHOUT_HINTS: Duration = Duration::from_secs(1);
@@ -37,11 +46,20 @@ impl FileWatch {
         }
     }
 
-    /// Returns when something may have changed. Cancel-safe.
+    /// Returns when something may have changed since the watch began, or since it returned last. Cancel-safe.
     pub async fn changed(&mut self) {
         match &mut self.0 {
             Some(hints) => hints.next().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Returns when it is time to look: after a hint, or the longest time between two looks. Cancel-safe.
+    pub async fn next_look(&mut self) {
+        let pause = self.pause();
+        tokio::select! {
+            () = self.changed() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -5,16 +5,16 @@ use std::path::Path;
 
 /// There are none.
 #[derive(Debug)]
-pub(in crate::host) enum FileHints {}
+pub(super) enum FileHints {}
 
 impl FileHints {
     /// Always refuses.
-    pub(in crate::host) fn new(_folders: &[&Path]) -> io::Result<Self> {
+    pub(super) fn new(_folders: &[&Path]) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Never called, as there is none.
-    pub(in crate::host) fn next(&mut self) -> std::future::Pending<()> {
+    pub(super) fn next(&mut self) -> std::future::Pending<()> {
         match *self {}
     }
 }

@@ -23,13 +23,13 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 
 /// Watches folders.
 #[derive(Debug)]
-pub(in crate::host) struct FileHints {
+pub(super) struct FileHints {
     events: AsyncFd<OwnedFd>,
 }
 
 impl FileHints {
     /// Watches these folders, all of which have to be there.
-    pub(in crate::host) fn new(folders: &[&Path]) -> io::Result<Self> {
+    pub(super) fn new(folders: &[&Path]) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         for folder in folders {
             inotify.add_watch(*folder, CHANGES)?;
@@ -40,7 +40,7 @@ impl FileHints {
     }
 
     /// Returns after the next change; all that has queued up counts as one. Cancel-safe.
-    pub(in crate::host) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         loop {
             let Ok(mut ready) = self.events.readable().await else {
                 // The runtime is going away.
