@@ -15,14 +15,16 @@ use anyhow::{Context, bail};
 use known_folders::{KnownFolder, get_known_folder_path};
 use wslnet_console::output;
 
-use super::{Installable, Keep};
+use super::{Installable, Keep, TrustChange};
 use crate::capability::is_administrator;
 use crate::event_log;
+use crate::pair::{NamedKey, trust, untrust};
 use crate::paths::Paths;
 use crate::purge::{self, Extent};
 use crate::service::NAME;
 
 pub(crate) use background::run_in_background;
+pub(crate) use service::process as service_process;
 
 /// What is being done, and where.
 struct Order {
@@ -30,6 +32,8 @@ struct Order {
     paths: Paths,
     /// Whether the state folder goes too.
     keep: Keep,
+    /// The keys that the service is to trust from the beginning.
+    trust: Vec<NamedKey>,
     /// What was done, a line each.
     told: String,
 }
@@ -39,6 +43,7 @@ impl Order {
         Self {
             paths,
             keep,
+            trust: Vec::new(),
             told: String::new(),
         }
     }
@@ -46,6 +51,38 @@ impl Order {
     fn tell(&mut self, line: impl AsRef<str>) {
         self.told.push_str(line.as_ref());
         self.told.push('\n');
+    }
+}
+
+impl Order {
+    /// Makes the changes in the service's folder, and tells of each.
+    fn change(&mut self, change: &TrustChange) -> anyhow::Result<()> {
+        if !service::is_installed() {
+            bail!("the service {NAME} is not installed");
+        }
+        folder::check(&self.paths.state_dir)?;
+        for name in &change.untrust {
+            let line = untrust(&self.paths.state_dir, name).context("cannot withdraw the trust")?;
+            self.tell(line);
+        }
+        for key in &change.trust {
+            let line = trust(&self.paths.state_dir, key).context("cannot trust the key")?;
+            self.tell(line);
+        }
+        Ok(())
+    }
+}
+
+/// The verb by which this program is started for a change of trust, as the command line has it.
+const VERB: &str = "change-trust";
+
+impl TrustChange {
+    /// As arguments. Names and keys have no spaces or quotes, as their types and [`NamedKey`] warrant; other names do not
+    /// come so far.
+    fn arguments(&self) -> Vec<String> {
+        let trust = self.trust.iter().map(|key| format!("--trust={key}"));
+        let untrust = self.untrust.iter().map(|name| format!("--untrust={name}"));
+        trust.chain(untrust).collect()
     }
 }
 
@@ -82,6 +119,14 @@ const PRIVILEGED: &[Part] = &[
         wanted: of_service,
         put: |_, order| folder::put(order),
         take: folder::take,
+    },
+    Part {
+        wanted: of_service,
+        put: |_, order| {
+            put_trust(order);
+            Ok(())
+        },
+        take: |_| Ok(()),
     },
     Part {
         wanted: of_service,
@@ -133,27 +178,38 @@ const USERS: &[Part] = &[
     },
 ];
 
-/// Installs a form, or the one that is installed anew, or the one for the logon.
-pub(crate) fn install(form: Option<Installable>, answer_to: Option<&str>) -> anyhow::Result<()> {
-    let form = form.unwrap_or_else(|| {
-        if service::is_installed() {
-            Installable::Service
-        } else {
-            Installable::Logon
-        }
-    });
+/// The form that is installed, or else the one for the logon.
+pub(crate) fn form_to_install() -> Installable {
+    if service::is_installed() {
+        Installable::Service
+    } else {
+        Installable::Logon
+    }
+}
+
+/// Installs a form. The service trusts these keys as soon as it runs.
+pub(crate) fn install(form: Installable, trust: &[NamedKey], answer_to: Option<&str>) -> anyhow::Result<()> {
     let flag = match form {
         Installable::Logon => "--logon",
         Installable::Service => "--service",
     };
     if let Some(pipe) = answer_to {
         return elevate::answer(pipe, |told| {
-            privileged(told, |order| put(PRIVILEGED, form, order))
+            privileged(told, |order| {
+                order.trust = trust.to_vec();
+                put(PRIVILEGED, form, order)
+            })
         });
     }
     let mut users = Order::new(Paths::standard()?, Keep::State);
     // First what somebody may say no to.
-    let done = elevated(&["install", flag], &mut users.told, |order| {
+    let change = TrustChange {
+        trust: trust.to_vec(),
+        untrust: Vec::new(),
+    };
+    let arguments = [vec!["install".to_owned(), flag.to_owned()], change.arguments()].concat();
+    let done = elevated(&this_program()?, &arguments, &mut users.told, |order| {
+        order.trust = change.trust;
         put(PRIVILEGED, form, order)
     })
     .and_then(|()| put(USERS, form, &mut users))
@@ -172,14 +228,14 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
             })
         });
     }
-    let mut arguments = vec!["uninstall"];
+    let mut arguments = vec!["uninstall".to_owned()];
     if keep == Keep::Nothing {
-        arguments.push("--all");
+        arguments.push("--all".to_owned());
     }
     let mut users = Order::new(Paths::standard()?, keep);
     let mut done = take(USERS, &mut users);
     if is_anything_privileged(keep)? {
-        let rest = elevated(&arguments, &mut users.told, |order| {
+        let rest = elevated(&this_program()?, &arguments, &mut users.told, |order| {
             order.keep = keep;
             take(PRIVILEGED, order)
         });
@@ -191,6 +247,20 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
         users.tell("nothing to remove");
     }
     output::print(&users.told)?;
+    done
+}
+
+/// Changes which keys the service trusts, by the installed program, which only administrators can exchange.
+pub(crate) fn change_trust(change: &TrustChange, answer_to: Option<&str>) -> anyhow::Result<()> {
+    if let Some(pipe) = answer_to {
+        return elevate::answer(pipe, |told| privileged(told, |order| order.change(change)));
+    }
+    let arguments = [vec![VERB.to_owned()], change.arguments()].concat();
+    let mut told = String::new();
+    let done = elevated(&program::path()?, &arguments, &mut told, |order| {
+        order.change(change)
+    });
+    output::print(&told)?;
     done
 }
 
@@ -220,14 +290,15 @@ fn take(parts: &[Part], order: &mut Order) -> anyhow::Result<()> {
 
 /// Does what takes an administrator: here if this is one, or else by this program once more.
 fn elevated(
-    arguments: &[&str],
+    program: &Path,
+    arguments: &[String],
     told: &mut String,
     work: impl FnOnce(&mut Order) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     if is_administrator() {
         privileged(told, work)
     } else {
-        elevate::run(arguments, told)
+        elevate::run(program, arguments, told)
     }
 }
 
@@ -242,6 +313,20 @@ fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result
 fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
     let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
     Ok(program::folder()?.exists() || service::is_installed() || (keep == Keep::Nothing && has_state()?))
+}
+
+/// A key that cannot be trusted is no reason to go without the service: who pairs then hears of it.
+fn put_trust(order: &mut Order) {
+    for key in std::mem::take(&mut order.trust) {
+        if let Err(error) = trust(&order.paths.state_dir, &key) {
+            let error = wslnet_console::output::chain(&error);
+            order.tell(format!("note: the key of {} is not trusted: {error}", key.name));
+        }
+    }
+}
+
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("Windows does not say where this program is")
 }
 
 fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {

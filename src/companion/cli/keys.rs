@@ -1,0 +1,86 @@
+//! The verbs about keys. Those of the service are told by the service itself, and changed by an administrator.
+
+use anyhow::{Context, ensure};
+use wslnet_console::output;
+use wslnet_link::{Peers, PublicKey, is_peer_name};
+
+use crate::bulletin::{self, Bulletin};
+use crate::install::{self, TrustChange};
+use crate::pair::{self, NamedKey};
+use crate::paths::Paths;
+
+/// What the service tells, if it is the service that is meant and it tells anything.
+fn told(paths: &Paths) -> Option<Bulletin> {
+    install::is_service(paths).then(bulletin::read_now)?.ok()
+}
+
+/// Why the folder of the service cannot be opened, and what would make that unnecessary.
+fn explained<T>(paths: &Paths, done: anyhow::Result<T>) -> anyhow::Result<T> {
+    done.map_err(|error| {
+        if install::is_service(paths) {
+            error.context("the service does not tell it, so this takes an administrator's window (while it runs, it does not)")
+        } else {
+            error
+        }
+    })
+}
+
+/// Prints the own key.
+pub(super) fn key(paths: &Paths) -> anyhow::Result<()> {
+    if let Some(bulletin) = told(paths) {
+        return Ok(output::print(&format!("{}\n", bulletin.key))?);
+    }
+    let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
+    let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key");
+    let key = explained(paths, key)?;
+    if is_new {
+        output::print_to_stderr(
+            "a new key was made; the other side learns it by `wslnet-companion pair DISTRO`, or `wslnetd trust KEY` in each distro\n",
+        );
+    }
+    Ok(output::print(&format!("{}\n", key.public()))?)
+}
+
+/// Trusts a key.
+pub(super) fn trust(paths: &Paths, name: String, key: PublicKey) -> anyhow::Result<()> {
+    let named = NamedKey::new(name, key).context("cannot trust the key")?;
+    if install::is_service(paths) {
+        let change = TrustChange {
+            trust: vec![named],
+            untrust: Vec::new(),
+        };
+        return install::change_trust(&change, None);
+    }
+    let line = pair::trust(&paths.state_dir, &named).context("cannot trust the key")?;
+    Ok(output::print(&format!("{line}\n"))?)
+}
+
+/// Prints the trusted keys.
+pub(super) fn trusted(paths: &Paths) -> anyhow::Result<()> {
+    let line = |(name, key): (&String, &PublicKey)| format!("{name} {key}\n");
+    let lines: String = match told(paths) {
+        Some(bulletin) => bulletin.trusted.iter().map(line).collect(),
+        None => {
+            let peers = Peers::load(&paths.state_dir).context("cannot read the trusted keys");
+            explained(paths, peers)?.iter().map(line).collect()
+        }
+    };
+    Ok(output::print(&lines)?)
+}
+
+/// Trusts a key no longer.
+pub(super) fn untrust(paths: &Paths, name: String) -> anyhow::Result<()> {
+    if install::is_service(paths) {
+        ensure!(
+            is_peer_name(&name),
+            "cannot withdraw the trust: no key can have that name"
+        );
+        let change = TrustChange {
+            trust: Vec::new(),
+            untrust: vec![name],
+        };
+        return install::change_trust(&change, None);
+    }
+    let line = pair::untrust(&paths.state_dir, &name).context("cannot withdraw the trust")?;
+    Ok(output::print(&format!("{line}\n"))?)
+}
