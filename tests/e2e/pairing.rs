@@ -157,7 +157,7 @@ fn the_session_of_a_former_key_is_not_taken_for_the_new_ones() {
 
     let stopped = pair(&companion, &wsl, "ubuntu");
 
-    assert_eq!(stopped.code, 1, "{stopped:?}");
+    assert_eq!(stopped.code, 3, "paired, and not connected: {stopped:?}");
     assert_eq!(former.status().unwrap()["companion"]["state"], "unpaired");
     distro.start();
     distro.until_connected();

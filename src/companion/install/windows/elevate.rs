@@ -72,12 +72,8 @@ pub(super) fn run(program: &Path, arguments: &[String], told: &mut String) -> an
             }
         };
         let answer = tokio::time::timeout(LATE, listening).await;
-        let heard = answer.ok().and_then(Result::ok);
-        let answer = match heard {
-            Some(Heard { from, text }) if from == process => text,
-            Some(Heard { from, .. }) => format!("process {from} took its place at the pipe, and is not heard\n"),
-            None => String::new(),
-        };
+        let answer = answer.ok().and_then(Result::ok);
+        let answer = answer.map_or_else(String::new, |heard| heard.believed(process));
         if code == 0 {
             told.push_str(&answer);
             return Ok(());
@@ -94,6 +90,20 @@ pub(super) fn run(program: &Path, arguments: &[String], told: &mut String) -> an
 struct Heard {
     from: u32,
     text: String,
+}
+
+impl Heard {
+    /// What counts of it: that of the process that was started.
+    fn believed(self, process: u32) -> String {
+        if self.from == process {
+            self.text
+        } else {
+            format!(
+                "process {} took its place at the pipe, and is not heard\n",
+                self.from
+            )
+        }
+    }
 }
 
 /// How the other one has ended.
@@ -222,6 +232,26 @@ mod tests {
             assert!(!is_one_of_ours(other), "{other}");
             assert!(answer(other, |_| Ok(())).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_not_started_is_not_heard() {
+        let name = format!("{PIPE}{}", random_name().unwrap());
+        let pipe = ServerOptions::new().max_instances(1).create(&name).unwrap();
+        let heard = tokio::spawn(listen(pipe));
+        let mut stranger = ClientOptions::new().read(false).open(&name).unwrap();
+        stranger.write_all(b"all is well\n").await.unwrap();
+        drop(stranger);
+
+        let heard = heard.await.unwrap();
+
+        let own = std::process::id();
+        assert_eq!((heard.from, heard.text.as_str()), (own, "all is well\n"));
+        let believed = heard.believed(own + 4);
+        assert!(
+            believed.contains("is not heard") && !believed.contains("all is well"),
+            "{believed}"
+        );
     }
 
     /// The child of the test below.
