@@ -9,36 +9,36 @@ use crate::install::{self, TrustChange};
 use crate::pair::{self, NamedKey};
 use crate::paths::Paths;
 
-/// What the service tells, if it is the service that is meant and it tells anything.
-fn told(paths: &Paths) -> Option<Bulletin> {
-    install::is_service(paths).then(bulletin::read_now)?.ok()
-}
-
-/// Why the folder of the service cannot be opened, and what would make that unnecessary.
-fn explained<T>(paths: &Paths, done: anyhow::Result<T>) -> anyhow::Result<T> {
-    done.map_err(|error| {
-        if install::is_service(paths) {
-            error.context("the service does not tell it, so this takes an administrator's window (while it runs, it does not)")
-        } else {
-            error
-        }
-    })
+/// What the service tells, where it is the service that is meant; else, and for administrators also where it tells nothing, what is
+/// in the folder.
+fn look<T>(
+    paths: &Paths,
+    told: impl FnOnce(Bulletin) -> T,
+    in_folder: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    if !install::is_service(paths) {
+        return in_folder();
+    }
+    match bulletin::read_now() {
+        Ok(bulletin) => Ok(told(bulletin)),
+        Err(error) => in_folder().with_context(|| output::chain(&error)),
+    }
 }
 
 /// Prints the own key.
 pub(super) fn key(paths: &Paths) -> anyhow::Result<()> {
-    if let Some(bulletin) = told(paths) {
-        return Ok(output::print(&format!("{}\n", bulletin.key))?);
-    }
-    let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
-    let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key");
-    let key = explained(paths, key)?;
-    if is_new {
-        output::print_to_stderr(
-            "a new key was made; the other side learns it by `wslnet-companion pair DISTRO`, or `wslnetd trust KEY` in each distro\n",
-        );
-    }
-    Ok(output::print(&format!("{}\n", key.public()))?)
+    let in_folder = || {
+        let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
+        let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
+        if is_new {
+            output::print_to_stderr(
+                "a new key was made; the other side learns it by `wslnet-companion pair DISTRO`, or `wslnetd trust KEY` in each distro\n",
+            );
+        }
+        Ok(key.public())
+    };
+    let key = look(paths, |bulletin| bulletin.key, in_folder)?;
+    Ok(output::print(&format!("{key}\n"))?)
 }
 
 /// Trusts a key.
@@ -58,14 +58,12 @@ pub(super) fn trust(paths: &Paths, name: String, key: PublicKey) -> anyhow::Resu
 /// Prints the trusted keys.
 pub(super) fn trusted(paths: &Paths) -> anyhow::Result<()> {
     let line = |(name, key): (&String, &PublicKey)| format!("{name} {key}\n");
-    let lines: String = match told(paths) {
-        Some(bulletin) => bulletin.trusted.iter().map(line).collect(),
-        None => {
-            let peers = Peers::load(&paths.state_dir).context("cannot read the trusted keys");
-            explained(paths, peers)?.iter().map(line).collect()
-        }
+    let in_folder = || {
+        let peers = Peers::load(&paths.state_dir).context("cannot read the trusted keys")?;
+        Ok(peers.iter().map(line).collect())
     };
-    Ok(output::print(&lines)?)
+    let told = |bulletin: Bulletin| bulletin.trusted.iter().map(line).collect::<String>();
+    Ok(output::print(&look(paths, told, in_folder)?)?)
 }
 
 /// Trusts a key no longer.

@@ -17,7 +17,7 @@ use wslnet_console::diagnose::ConfigFile;
 use wslnet_console::{log, output};
 use wslnet_link::PublicKey;
 
-use crate::bulletin::{self, Bulletin};
+use crate::bulletin::{self, Bulletin, ReadError};
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
 use crate::form::Form;
@@ -329,11 +329,27 @@ fn ask<T: DeserializeOwned>(
 ) -> anyhow::Result<T> {
     let endpoint = Endpoint::in_run_dir(&paths.run_dir, run::NAME);
     let answer = runtime()?.block_on(control::call::<_, Answer<T>>(&endpoint, &ask, ANSWER_TIME));
-    let answer = match answer {
-        Err(CallError::NotAllowed { .. }) if install::is_service(paths) => public(bulletin::read_now()?),
-        answer => answer?,
+    let bulletin = || {
+        let is_service = install::is_service(paths);
+        is_service.then(bulletin::read_now).transpose()
     };
+    let answer = or_public(answer, bulletin, public)?;
     Result::from(answer).map_err(anyhow::Error::msg)
+}
+
+/// An answer, or where this user may not ask, what everybody may know.
+fn or_public<T>(
+    answer: Result<Answer<T>, CallError>,
+    bulletin: impl FnOnce() -> Result<Option<Bulletin>, ReadError>,
+    public: impl FnOnce(Bulletin) -> Answer<T>,
+) -> anyhow::Result<Answer<T>> {
+    match answer {
+        Err(refused @ CallError::NotAllowed { .. }) => match bulletin()? {
+            Some(bulletin) => Ok(public(bulletin)),
+            None => Err(refused.into()),
+        },
+        answer => Ok(answer?),
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -341,4 +357,36 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use std::path::Path;
+
+    use super::*;
+    use crate::bulletin::tests::bulletin;
+
+    #[test]
+    fn who_may_not_ask_the_service_learns_what_everybody_may_know() {
+        let refused = || {
+            Err(CallError::NotAllowed {
+                name: run::NAME.to_owned(),
+                endpoint: Endpoint::in_run_dir(Path::new("/nowhere"), run::NAME),
+            })
+        };
+        let list = |bulletin: Bulletin| bulletin.list;
+
+        let told = or_public(refused(), || Ok(Some(bulletin())), list).unwrap();
+        assert!(matches!(told, Answer::Failed(reason) if reason == "it has just started"));
+        // There is no service: it is another user's program.
+        let other = or_public(refused(), || Ok(None), list).unwrap_err();
+        assert!(other.to_string().contains("may not talk to"), "{other}");
+        let silent = or_public(refused(), || Err(ReadError::NotRunning), list).unwrap_err();
+        assert!(silent.to_string().contains("net start"), "{silent}");
+
+        // Who may ask gets the whole answer.
+        let whole = or_public(Ok(Answer::Done(Vec::new())), || Ok(Some(bulletin())), list).unwrap();
+        assert!(matches!(whole, Answer::Done(_)));
+    }
 }

@@ -18,6 +18,8 @@ use crate::run::{self, Ask};
 /// How long the first session may take: the daemon looks for another key once a second, and waits up to seven between
 /// attempts that meet silence.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What cannot be told.
+const UNKNOWN: &str = "paired, but cannot tell whether the distro is connected";
 /// How often to look.
 const POLL: Duration = Duration::from_millis(100);
 /// How long an answer may take.
@@ -44,19 +46,12 @@ enum Look {
     Serving(BTreeMap<String, SessionId>),
 }
 
-/// Who is asked.
-#[derive(Debug)]
-enum Source {
-    /// The program of this user.
-    Control(Endpoint),
-    /// The service, by what it tells everybody.
-    Bulletin,
-}
-
 /// Waits for distros.
 #[derive(Debug)]
 pub(super) struct Watch {
-    source: Source,
+    endpoint: Endpoint,
+    /// Whether it is the service, which tells everybody.
+    is_service: bool,
     runtime: Runtime,
     /// The sessions that were there before the pairing.
     former: BTreeMap<String, SessionId>,
@@ -70,11 +65,8 @@ impl Watch {
             .build()
             .context("cannot start the runtime")?;
         let mut watch = Self {
-            source: if install::is_service(paths) {
-                Source::Bulletin
-            } else {
-                Source::Control(Endpoint::in_run_dir(&paths.run_dir, run::NAME))
-            },
+            endpoint: Endpoint::in_run_dir(&paths.run_dir, run::NAME),
+            is_service: install::is_service(paths),
             runtime,
             former: BTreeMap::new(),
         };
@@ -113,15 +105,18 @@ impl Watch {
     }
 
     async fn look(&self) -> anyhow::Result<Look> {
-        const UNKNOWN: &str = "paired, but cannot tell whether the distro is connected";
-        let answer = match &self.source {
-            Source::Control(endpoint) => match call(endpoint, &Ask::Status, ANSWER_TIME).await {
+        let told = if self.is_service {
+            bulletin::read().await.map(|bulletin| bulletin.status)
+        } else {
+            Err(ReadError::NotRunning)
+        };
+        let answer = match told {
+            Ok(status) => status,
+            // A user's program, or a service that only administrators can ask now.
+            Err(silent) => match call(&self.endpoint, &Ask::Status, ANSWER_TIME).await {
                 Err(CallError::NotRunning { .. }) => return Ok(Look::NotRunning),
+                Err(CallError::NotAllowed { .. }) => return Err(silent).context(UNKNOWN),
                 answer => answer.context(UNKNOWN)?,
-            },
-            Source::Bulletin => match bulletin::read().await {
-                Err(ReadError::NotRunning) => return Ok(Look::NotRunning),
-                bulletin => bulletin.context(UNKNOWN)?.status,
             },
         };
         Ok(match answer {

@@ -95,7 +95,8 @@ struct Heard {
 impl Heard {
     /// What counts of it: that of the process that was started.
     fn believed(self, process: u32) -> String {
-        if self.from == process {
+        // 0 is what is said of a process that is not known.
+        if self.from == process && process != 0 {
             self.text
         } else {
             format!(
