@@ -302,7 +302,8 @@ fn serving(world: &World) -> (Windows<'_>, Distro) {
     (windows, distro)
 }
 
-/// Gives the service its companion.toml, with which it starts anew: outside of Windows nobody tells which adapter is WSL's.
+/// Gives the service its companion.toml, with which it starts anew: outside of Windows nobody tells which adapter is WSL's,
+/// and every network is public.
 fn configure(windows: &Windows<'_>, more: &str) {
     std::fs::write(
         windows.file(STATE).join("companion.toml"),
@@ -323,5 +324,5 @@ fn until_stopped(windows: &Windows<'_>) {
 }
 
 fn listen() -> String {
-    format!("listen = \"{GATEWAY}:{CONTROL_PORT}\"\n")
+    format!("networks = \"any\"\nlisten = \"{GATEWAY}:{CONTROL_PORT}\"\n")
 }
