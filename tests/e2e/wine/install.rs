@@ -7,6 +7,9 @@ const INSTALL: &str = "/opt/wslnet/scripts/install.sh";
 const UNINSTALL: &str = "/opt/wslnet/scripts/uninstall.sh";
 /// The same, as the distro sees it.
 const COMPANION: &str = "/mnt/c/Program Files/wslnet/wslnet-companion.exe";
+/// Keys of distros that are not here.
+const ANOTHER: &str = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
+const OTHER: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
 const INSTALLED: &str = "Program Files/wslnet/wslnet-companion.exe";
 /// Where Windows keeps what starts with the user, and what is a service.
 const KEYS: [&str; 3] = [
@@ -121,6 +124,30 @@ fn as_a_service_it_is_installed_paired_upgraded_and_removed_in_one_go_each() {
     );
     world.client.until_open(SOON, WINDOWS, 8000);
 
+    // What is started elevated, without the one who waits for its answer. Wine's user is an administrator already.
+    let pipe = r"\\.\pipe\wslnet-install-0123456789abcdef";
+    let elevated = |arguments: &[&str]| {
+        let line = [&[COMPANION], arguments, &["--answer-to", pipe]].concat();
+        wsl.run_as("root", &line)
+    };
+    let trust = [("Arch", ANOTHER), ("debian", OTHER)].map(|(name, key)| format!("--trust={name}={key}"));
+    elevated(&["install", "--service", &trust[0]]).ok();
+    elevated(&["change-trust", &trust[1]]).ok();
+    let names = || {
+        trusted()
+            .lines()
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["Arch", "Ubuntu", "debian"]);
+    elevated(&["change-trust", "--untrust=Arch", "--untrust=debian"]).ok();
+    assert_eq!(names(), ["Ubuntu"]);
+    let elsewhere = [COMPANION, "change-trust", &trust[0], "--answer-to", r"C:\answer"];
+    let refused = wsl.run_as("root", &elsewhere);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_eq!(names(), ["Ubuntu"]);
+    world.client.until_open(SOON, WINDOWS, 8000);
+
     // An upgrade keeps the form.
     wsl.release.rebuild_daemon();
     let said = wsl.run_as("ann", &[INSTALL]).ok();
@@ -168,8 +195,7 @@ fn another_distro_keeps_the_companion_on_windows() {
     let world = Windows::world();
     let wsl = Wsl::new(&world);
     wsl.run_as("root", &[INSTALL]).ok();
-    let other = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
-    wsl.run_as("root", &[COMPANION, "trust", "debian", other]).ok();
+    wsl.run_as("root", &[COMPANION, "trust", "debian", OTHER]).ok();
     serve(&wsl);
     world.client.until_open(SOON, WINDOWS, 8000);
 
@@ -179,7 +205,7 @@ fn another_distro_keeps_the_companion_on_windows() {
         assert!(said.contains("stays on Windows, for debian"), "{said}");
         world.client.until_closed(SOON, WINDOWS, 8000);
         let trusted = wsl.run_as("root", &[COMPANION, "trusted"]).ok();
-        assert_eq!(trusted.trim(), format!("debian {other}"));
+        assert_eq!(trusted.trim(), format!("debian {OTHER}"));
     }
 
     wsl.run_as("root", &[UNINSTALL, "--windows"]).ok();

@@ -8,6 +8,7 @@ mod folder;
 mod logon;
 mod program;
 mod service;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,14 @@ use wslnet_console::output;
 use super::{Installable, Keep, TrustChange};
 use crate::capability::is_administrator;
 use crate::event_log;
-use crate::pair::{NamedKey, trust, untrust};
+use crate::pair::NamedKey;
 use crate::paths::Paths;
 use crate::purge::{self, Extent};
 use crate::service::NAME;
 
 pub(crate) use background::run_in_background;
 pub(crate) use service::process as service_process;
+pub(crate) use trust::change_trust;
 
 /// What is being done, and where.
 struct Order {
@@ -51,38 +53,6 @@ impl Order {
     fn tell(&mut self, line: impl AsRef<str>) {
         self.told.push_str(line.as_ref());
         self.told.push('\n');
-    }
-}
-
-impl Order {
-    /// Makes the changes in the service's folder, and tells of each.
-    fn change(&mut self, change: &TrustChange) -> anyhow::Result<()> {
-        if !service::is_installed() {
-            bail!("the service {NAME} is not installed");
-        }
-        folder::check(&self.paths.state_dir)?;
-        for name in &change.untrust {
-            let line = untrust(&self.paths.state_dir, name).context("cannot withdraw the trust")?;
-            self.tell(line);
-        }
-        for key in &change.trust {
-            let line = trust(&self.paths.state_dir, key).context("cannot trust the key")?;
-            self.tell(line);
-        }
-        Ok(())
-    }
-}
-
-/// The verb by which this program is started for a change of trust, as the command line has it.
-const VERB: &str = "change-trust";
-
-impl TrustChange {
-    /// As arguments. Names and keys have no spaces or quotes, as their types and [`NamedKey`] warrant; other names do not
-    /// come so far.
-    fn arguments(&self) -> Vec<String> {
-        let trust = self.trust.iter().map(|key| format!("--trust={key}"));
-        let untrust = self.untrust.iter().map(|name| format!("--untrust={name}"));
-        trust.chain(untrust).collect()
     }
 }
 
@@ -123,7 +93,7 @@ const PRIVILEGED: &[Part] = &[
     Part {
         wanted: of_service,
         put: |_, order| {
-            put_trust(order);
+            trust::put(order);
             Ok(())
         },
         take: |_| Ok(()),
@@ -250,20 +220,6 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
     done
 }
 
-/// Changes which keys the service trusts, by the installed program, which only administrators can exchange.
-pub(crate) fn change_trust(change: &TrustChange, answer_to: Option<&str>) -> anyhow::Result<()> {
-    if let Some(pipe) = answer_to {
-        return elevate::answer(pipe, |told| privileged(told, |order| order.change(change)));
-    }
-    let arguments = [vec![VERB.to_owned()], change.arguments()].concat();
-    let mut told = String::new();
-    let done = elevated(&program::path()?, &arguments, &mut told, |order| {
-        order.change(change)
-    });
-    output::print(&told)?;
-    done
-}
-
 /// Puts the parts that a form wants, and takes the others before.
 fn put(parts: &[Part], form: Installable, order: &mut Order) -> anyhow::Result<()> {
     for part in parts.iter().rev().filter(|part| !(part.wanted)(form)) {
@@ -313,16 +269,6 @@ fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result
 fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
     let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
     Ok(program::folder()?.exists() || service::is_installed() || (keep == Keep::Nothing && has_state()?))
-}
-
-/// A key that cannot be trusted is no reason to go without the service: who pairs then hears of it.
-fn put_trust(order: &mut Order) {
-    for key in std::mem::take(&mut order.trust) {
-        if let Err(error) = trust(&order.paths.state_dir, &key) {
-            let error = wslnet_console::output::chain(&error);
-            order.tell(format!("note: the key of {} is not trusted: {error}", key.name));
-        }
-    }
 }
 
 fn this_program() -> anyhow::Result<PathBuf> {
