@@ -142,12 +142,24 @@ function Install-Distribution {
     Write-Host "`n$Name"
     $code = Invoke-InDistribution -Name $Name -Script 'install.sh' -Arguments @('--linux-only', '--from', '.')
     $result.InDistro = Get-Meaning $code
-    if ($code -ne 0) { return $result }
-    $code = Invoke-Program -Program $companion -Arguments @('pair', $Name)
-    if ($code -eq 0) { $result.Pairing = 'connected'; $result.Done = $true; return $result }
-    $result.Pairing = 'failed: see above'
-    [void](Invoke-Program -Program $wsl -Arguments @('--distribution', $Name, '--user', 'root', '--exec', $daemon, 'doctor'))
     return $result
+}
+
+# Whether a distro whose part is installed is connected; it is, unless the pairing at the installation said otherwise.
+function Connect-Distribution {
+    param([object] $Result, [bool] $Paired)
+    if (-not $Paired) {
+        Write-Host "`n$($Result.Distro)"
+        $code = Invoke-Program -Program $companion -Arguments @('pair', $Result.Distro)
+        if ($code -ne 0) {
+            $Result.Pairing = 'failed: see above'
+            $line = @('--distribution', $Result.Distro, '--user', 'root', '--exec', $daemon, 'doctor')
+            [void](Invoke-Program -Program $wsl -Arguments $line)
+            return
+        }
+    }
+    $Result.Pairing = 'connected'
+    $Result.Done = $true
 }
 
 function Uninstall-Distribution {
@@ -210,19 +222,6 @@ if (-not $Uninstall -and -not (Test-Path -LiteralPath $released)) {
 
 $chosen = @(Select-Distribution)
 $windowsDone = $true
-if (-not $Uninstall) {
-    $arguments = @('install')
-    switch ($Form) {
-        'Logon' { $arguments += '--logon' }
-        'Service' { $arguments += '--service' }
-    }
-    Write-Host 'Installing wslnet-companion; Windows asks for an administrator once'
-    $code = Invoke-Program -Program $released -Arguments $arguments
-    if ($code -ne 0) {
-        [Console]::Error.WriteLine("install.ps1: wslnet-companion could not be installed (exit code $code); no distro was changed")
-        exit 1
-    }
-}
 $results = @(foreach ($name in $chosen) {
         try {
             if ($Uninstall) { Uninstall-Distribution $name } else { Install-Distribution $name }
@@ -231,6 +230,27 @@ $results = @(foreach ($name in $chosen) {
             New-Object PSObject -Property @{ Distro = $name; InDistro = $_.Exception.Message; Pairing = ''; Done = $false }
         }
     })
+$installed = @($results | Where-Object { $_.InDistro -eq 'done' })
+if (-not $Uninstall -and $installed.Count -gt 0) {
+    # One command for both, so that Windows asks once.
+    $arguments = @('install')
+    switch ($Form) {
+        'Logon' { $arguments += '--logon' }
+        'Service' { $arguments += '--service' }
+    }
+    $arguments += '--pair'
+    $arguments += @($installed | ForEach-Object { $_.Distro })
+    Write-Host "`nInstalling wslnet-companion, and pairing; Windows asks for an administrator once"
+    $code = Invoke-Program -Program $released -Arguments $arguments
+    # 3: all that failed is that a distro is not connected.
+    if (@(0, 3) -notcontains $code) {
+        [Console]::Error.WriteLine("install.ps1: wslnet-companion could not be installed and paired: see above (exit code $code)")
+        $windowsDone = $false
+    }
+    if (Test-Path -LiteralPath $companion) {
+        foreach ($result in $installed) { Connect-Distribution -Result $result -Paired ($code -eq 0) }
+    }
+}
 if ($Uninstall) {
     try { $windowsDone = Uninstall-Companion }
     catch {
@@ -240,6 +260,6 @@ if ($Uninstall) {
 }
 
 $results | Format-Table -AutoSize -Wrap -Property @('Distro', 'InDistro', 'Pairing') | Out-Host
-if (-not $windowsDone) { [Console]::Error.WriteLine('install.ps1: wslnet-companion could not be removed: see above') }
+if ($Uninstall -and -not $windowsDone) { [Console]::Error.WriteLine('install.ps1: wslnet-companion could not be removed: see above') }
 if ($windowsDone -and @($results | Where-Object { -not $_.Done }).Count -eq 0) { exit 0 }
 exit 1

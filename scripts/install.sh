@@ -82,5 +82,4 @@ if ! find_windows; then
     exit "$by_hand"
 fi
 install_windows
-pair
 await_connection

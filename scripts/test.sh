@@ -140,7 +140,7 @@ step_wineunit() {
     # Left out: Wine 8 takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE, so only real Windows can keep a pipe for its owner.
     scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-protocol -p wslnet-link -p wslnet-relay -p wslnet-console -p wslnet-hosts \
         --lib -- --skip a_living_owner_keeps_its_pipe
-    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair:: firewall:: control_address
+    scripts/windows.sh cargo test --locked --no-fail-fast -p wslnet-companion --lib -- host:: portproxy:: names:: install:: event_log:: pair:: bulletin:: firewall:: control_address
 }
 
 # Runs the tests of the programs, or those of some modules.

@@ -59,6 +59,9 @@ on_windows() {
     (cd "$system_drive" && exec timeout --foreground --kill-after=5 "$limit" "$@" </dev/null)
 }
 
+# What the companion says where only the last step of a pairing failed: the two are not connected.
+readonly paired_only=3
+
 # The companion, where its `install` puts it.
 installed_companion() { printf '%s/wslnet/wslnet-companion.exe\n' "$programs_folder"; }
 
@@ -71,37 +74,38 @@ choose_form() {
     esac
 }
 
+# Installs Windows' part and pairs, so that it asks for an administrator once for both.
 install_windows() {
     # Windows runs a program as administrator only from a drive of its own: not from \\wsl.localhost.
-    local room=$user_folder/wslnet-setup code=0
+    local room=$user_folder/wslnet-setup code=0 name pairing=()
     local staged=$room/wslnet-companion.exe
     choose_form
+    name=$(distro_name)
+    if can_be_paired "$name"; then pairing=(--pair "$name"); fi
     if ! { mkdir -p "$room" && cp -f "$from/wslnet-companion.exe" "$staged"; }; then
         fail "$failed" "cannot write $staged. This distro's part is installed; free the file and run this again"
     fi
-    say "Installing wslnet-companion on Windows; it asks for an administrator once"
-    on_windows "$consent_time" "$staged" install ${form:+"$form"} || code=$?
+    say "Installing wslnet-companion on Windows and pairing with it; Windows asks for an administrator once"
+    on_windows "$consent_time" "$staged" install ${form:+"$form"} "${pairing[@]}" || code=$?
     rm -f "$staged" || complain "$staged is in use, and can be removed later"
     rmdir "$room" 2>/dev/null || true
-    if [ $code = 0 ]; then return; fi
-    fail "$failed" "Windows' part could not be installed (see above; $(meaning_of $code)).
+    if [ $code = 0 ] && [ ${#pairing[@]} = 0 ]; then
+        fail "$failed" "both sides are installed. This distro's name cannot be that of a key: pair by hand, under another one:
+on Windows \`wslnet-companion trust NAME KEY\` with what \`sudo wslnetd key\` prints here, and here \`sudo wslnetd trust KEY\`"
+    fi
+    case $code in 0 | "$paired_only") return ;; esac
+    fail "$failed" "Windows' part could not be installed and paired (see above; $(meaning_of $code)).
 This distro's part is installed. Run this again when the cause is gone"
 }
+
+# Whether a distro's key can be trusted under its own name.
+can_be_paired() { [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$ ]]; }
 
 meaning_of() {
     case $1 in
         124 | 137) printf 'it took more than %d seconds' "$consent_time" ;;
         *) printf 'exit code %d' "$1" ;;
     esac
-}
-
-pair() {
-    local companion
-    companion=$(installed_companion)
-    say "Letting the two know each other's public keys"
-    as_root timeout --foreground --kill-after=5 "$consent_time" "$program" pair --companion "$companion" && return
-    fail "$failed" "they could not be paired (see above). On Windows, in a PowerShell:
-  & \"\$env:ProgramFiles\\wslnet\\wslnet-companion.exe\" pair $(quoted "$(distro_name)")"
 }
 
 await_connection() {
@@ -143,8 +147,7 @@ Windows' part could not be installed from here: $windows_trouble
 The distro's part is done. On Windows, in a PowerShell (not as administrator: it asks for one by itself):
 
   Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$env:TEMP
-  & "\$env:TEMP\\wslnet-companion.exe" install${form:+ $form}
-  & "\$env:ProgramFiles\\wslnet\\wslnet-companion.exe" pair $(quoted "$name")
+  & "\$env:TEMP\\wslnet-companion.exe" install${form:+ $form} --pair $(quoted "$name")
 
 Then, here: wslnetd status
 TEXT
@@ -181,7 +184,8 @@ remove_from_windows() {
     if [ ${#others[@]} -gt 0 ]; then
         say "wslnet-companion stays on Windows, for ${others[*]} (--windows removes it all the same)"
         if [ -z "$name" ]; then return 0; fi
-        on_windows "$question_time" "$companion" untrust "$name" && return 0
+        # Of the service, it takes an administrator.
+        on_windows "$consent_time" "$companion" untrust "$name" && return 0
         complain "Windows could not be told to trust this distro no longer (see above)"
         return "$failed"
     fi

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod apply;
+mod bulletin;
 pub mod capability;
 pub mod cli;
 pub mod client;

@@ -11,9 +11,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wslnet_console::control::{self, Answer, Endpoint};
+use wslnet_link::{Peers, PublicKey};
 use wslnet_protocol::Protocol;
 
 use crate::api::{self, Connections};
+use crate::bulletin::{Board, Bulletin};
 use crate::capability;
 use crate::config::{Config, WatchedConfig};
 use crate::control_address::{ControlAddress, ControlPorts};
@@ -119,6 +121,10 @@ pub(crate) async fn run(
     );
 
     let (phase, seen) = watch::channel(Phase::Waiting("it has just started".to_owned()));
+    if form == Form::Service {
+        // Before those who wait for the service are told that it is ready.
+        post_bulletins(paths, key.public(), seen.clone(), stop.clone());
+    }
     let commands = match (open_endpoint(paths), on_ready) {
         (Ok(endpoint), on_ready) => {
             let commands = tokio::spawn(answer_commands(endpoint, seen, stop.clone()));
@@ -204,6 +210,24 @@ async fn cancel_when_requested(stop: CancellationToken) {
 fn open_endpoint(paths: &Paths) -> std::io::Result<control::Listener> {
     std::fs::create_dir_all(&paths.run_dir)?;
     control::listen(&Endpoint::in_run_dir(&paths.run_dir, NAME))
+}
+
+/// Tells everybody what is no secret, for as long as the service runs. It can do without.
+fn post_bulletins(paths: &Paths, key: PublicKey, phase: watch::Receiver<Phase>, stop: CancellationToken) {
+    let state_dir = paths.state_dir.clone();
+    let write = move || {
+        // What is on the disk now: whoever has just been trusted looks at once.
+        let trusted = Peers::load(&state_dir).unwrap_or_default();
+        let phase = phase.borrow().clone();
+        async move { Bulletin::new(key, &trusted, report(phase).await) }
+    };
+    match Board::open() {
+        Ok(board) => drop(tokio::spawn(board.serve(write, stop))),
+        Err(error) => tracing::warn!(
+            %error,
+            "commands take an administrator's window: another program may hold the pipe by which the service tells all users"
+        ),
+    }
 }
 
 /// The control port, open.

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench::{Companion, Distro, Distros, Interop, SOON, World, answer, check, eventually, web};
 
+/// The exit code of a pairing of which only the last step failed: the distro did not connect.
+const PAIRED_ONLY: i32 = 3;
+
 /// Pairs through this `wsl.exe`.
 fn pair(companion: &Companion<'_>, wsl: &Interop, name: &str) -> crate::bench::Ran {
     let wsl = wsl.program.display().to_string();
@@ -157,7 +160,7 @@ fn the_session_of_a_former_key_is_not_taken_for_the_new_ones() {
 
     let stopped = pair(&companion, &wsl, "ubuntu");
 
-    assert_eq!(stopped.code, 1, "{stopped:?}");
+    assert_eq!(stopped.code, PAIRED_ONLY, "{stopped:?}");
     assert_eq!(former.status().unwrap()["companion"]["state"], "unpaired");
     distro.start();
     distro.until_connected();
@@ -227,14 +230,14 @@ fn what_keeps_a_distro_from_connecting_is_told() {
 
     companion.start();
     let stopped = pair(&companion, &wsl, "ubuntu");
-    assert_eq!(stopped.code, 1);
+    assert_eq!(stopped.code, PAIRED_ONLY);
     assert!(stopped.stderr.contains("wslnetd is not running"), "{stopped:?}");
 
     // The way from the VM to Windows is blocked, silently.
     world.windows.net.ip("route add blackhole 172.28.0.2/32");
     distro.start();
     let blocked = pair(&companion, &wsl, "ubuntu");
-    assert_eq!(blocked.code, 1);
+    assert_eq!(blocked.code, PAIRED_ONLY);
     assert!(
         blocked.stderr.contains("Windows Firewall may block"),
         "{blocked:?}"
@@ -343,7 +346,7 @@ fn the_distro_starts_the_pairing_through_interop_or_says_what_to_type() {
     // What Windows' half says and its exit code are passed on.
     distro.stop();
     let failed = distro.cli(&["pair"]);
-    assert_eq!(failed.code, 1);
+    assert_eq!(failed.code, PAIRED_ONLY);
     assert!(failed.stderr.contains("wslnetd is not running"), "{failed:?}");
 
     // A program of Windows that nobody runs: interop is off.

@@ -1,5 +1,7 @@
-//! The command line of `wslnet-companion`. Exit codes: 0 done, 1 could not, 2 asked wrongly.
+//! The command line of `wslnet-companion`. Exit codes: 0 done, 1 could not, 2 asked wrongly; of a pairing also 3, paired and not
+//! connected.
 
+mod keys;
 mod show;
 
 use std::net::SocketAddr;
@@ -13,13 +15,14 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use wslnet_console::control::{self, Answer, CallError, Endpoint};
 use wslnet_console::diagnose::ConfigFile;
 use wslnet_console::{log, output};
-use wslnet_link::{Peers, PublicKey};
+use wslnet_link::PublicKey;
 
+use crate::bulletin::{self, Bulletin, ReadError};
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
 use crate::form::Form;
-use crate::install::{self, Installable, Keep};
-use crate::pair::{self, PairArgs};
+use crate::install::{self, Installable, Keep, TrustChange};
+use crate::pair::{self, NamedKey, NotConnected, PairArgs};
 use crate::paths::{Paths, PathsError};
 use crate::purge::{self, Extent};
 use crate::run::{self, Ask, BadConfig, Life};
@@ -27,6 +30,9 @@ use crate::service;
 
 /// How long a running companion may take to answer a command.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// The exit code of a pairing of which only the last step failed: the distro did not connect.
+const NOT_CONNECTED: u8 = 3;
 
 /// Opens on Windows the ports that WSL2 distros listen on.
 #[derive(Debug, Parser)]
@@ -105,8 +111,17 @@ enum Command {
         /// It starts with Windows, and has the rights for names, portproxy and firewall rules
         #[arg(long)]
         service: bool,
+        /// Pair with these distros too; Windows asks for an administrator once for both
+        #[arg(long, value_name = "DISTRO", num_args = 1..)]
+        pair: Vec<String>,
+        /// The program that runs commands in distros [default: Windows' own wsl.exe]
+        #[arg(long, hide = true, value_name = "PROGRAM")]
+        wsl: Option<PathBuf>,
+        /// Keys that the service is to trust
+        #[arg(long, hide = true, value_name = "NAME=KEY", requires = "answer_to")]
+        trust: Vec<NamedKey>,
         /// Do what takes an administrator, and tell this pipe
-        #[arg(long, hide = true, value_name = "PIPE")]
+        #[arg(long, hide = true, value_name = "PIPE", conflicts_with = "pair")]
         answer_to: Option<String>,
     },
     /// Stop this program and remove it from Windows; keys and configuration stay
@@ -155,6 +170,17 @@ enum Command {
         /// The name under which the key is trusted
         name: String,
     },
+    /// What is started elevated to change which keys the service trusts
+    #[command(hide = true)]
+    ChangeTrust {
+        #[arg(long, value_name = "NAME=KEY")]
+        trust: Vec<NamedKey>,
+        #[arg(long, value_name = "NAME")]
+        untrust: Vec<String>,
+        /// Tell this pipe
+        #[arg(long, value_name = "PIPE")]
+        answer_to: String,
+    },
     /// Remove whatever this program has left on the machine outside of its own folders
     Purge,
 }
@@ -166,7 +192,11 @@ pub fn main() -> ExitCode {
         Ok(()) => output::Exit::Ok.into(),
         Err(error) => {
             output::report_error("wslnet-companion", error.as_ref());
-            output::Exit::Failure.into()
+            if error.is::<NotConnected>() {
+                ExitCode::from(NOT_CONNECTED)
+            } else {
+                output::Exit::Failure.into()
+            }
         }
     }
 }
@@ -197,21 +227,28 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Install {
             logon,
             service,
+            pair,
+            wsl,
+            trust,
             answer_to,
         } => {
             let form = match (logon, service) {
-                (true, _) => Some(Installable::Logon),
-                (_, true) => Some(Installable::Service),
-                (false, false) => None,
+                (true, _) => Installable::Logon,
+                (_, true) => Installable::Service,
+                (false, false) => install::form_to_install(),
             };
-            install::install(form, answer_to.as_deref())
+            if answer_to.is_some() || pair.is_empty() {
+                install::install(form, &trust, answer_to.as_deref())
+            } else {
+                install_and_pair(form, PairArgs::named(pair, wsl))
+            }
         }
         Command::Uninstall { all, answer_to } => {
             let keep = if all { Keep::Nothing } else { Keep::State };
             install::uninstall(keep, answer_to.as_deref())
         }
         Command::Status { json } => {
-            let status = ask::<StatusReport>(&paths, Ask::Status)?;
+            let status = ask::<StatusReport>(&paths, Ask::Status, |bulletin| bulletin.status)?;
             Ok(if json {
                 output::print_json(&status)
             } else {
@@ -219,7 +256,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             }?)
         }
         Command::List { json } => {
-            let list = ask::<Vec<ForwardReport>>(&paths, Ask::List)?;
+            let list = ask::<Vec<ForwardReport>>(&paths, Ask::List, |bulletin| bulletin.list)?;
             Ok(match list.as_slice() {
                 list if json => output::print_json(list),
                 [] => output::print("No distro asks for a forward.\n"),
@@ -227,39 +264,15 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             }?)
         }
         Command::Pair(args) => pair::run(&paths, args),
-        Command::Key => {
-            let is_new = !paths.state_dir.join(wslnet_link::KEY_FILE).exists();
-            let key = wslnet_link::load_or_create(&paths.state_dir).context("cannot use the key")?;
-            if is_new {
-                output::print_to_stderr(
-                    "a new key was made; the other side learns it by `wslnet-companion pair DISTRO`, or `wslnetd trust KEY` in each distro\n",
-                );
-            }
-            Ok(output::print(&format!("{}\n", key.public()))?)
-        }
-        Command::Trust { name, key } => {
-            let before = wslnet_link::trust(&paths.state_dir, &name, key).context("cannot trust the key")?;
-            let note = match before {
-                Some(before) if before != key => "; its former key is no longer trusted",
-                _ => "",
-            };
-            Ok(output::print(&format!(
-                "trusted: {name} {}{note}\n",
-                key.fingerprint()
-            ))?)
-        }
-        Command::Trusted => {
-            let peers = Peers::load(&paths.state_dir).context("cannot read the trusted keys")?;
-            let lines = peers.iter().map(|(name, key)| format!("{name} {key}\n"));
-            Ok(output::print(&lines.collect::<String>())?)
-        }
-        Command::Untrust { name } => {
-            let key = wslnet_link::untrust(&paths.state_dir, &name).context("cannot withdraw the trust")?;
-            Ok(output::print(&format!(
-                "no longer trusted: {name} {}\n",
-                key.fingerprint()
-            ))?)
-        }
+        Command::Key => keys::key(&paths),
+        Command::Trust { name, key } => keys::trust(&paths, name, key),
+        Command::Trusted => keys::trusted(&paths),
+        Command::Untrust { name } => keys::untrust(&paths, name),
+        Command::ChangeTrust {
+            trust,
+            untrust,
+            answer_to,
+        } => install::change_trust(&TrustChange { trust, untrust }, Some(&answer_to)),
         Command::Purge => purge(&paths),
     }
 }
@@ -297,10 +310,46 @@ fn purge(paths: &Paths) -> anyhow::Result<()> {
         .context("not everything could be removed")
 }
 
-fn ask<T: DeserializeOwned>(paths: &Paths, ask: Ask) -> anyhow::Result<T> {
+/// Installs and pairs, with one question for an administrator: the service learns the keys of the distros with the installation.
+fn install_and_pair(form: Installable, pair: PairArgs) -> anyhow::Result<()> {
+    let trust = match form {
+        Installable::Service => pair::keys(pair.clone())?,
+        Installable::Logon => Vec::new(),
+    };
+    install::install(form, &trust, None)?;
+    let paths = install::service_paths().map_or_else(Paths::standard, Ok)?;
+    pair::run(&paths, pair)
+}
+
+/// Asks the running companion. A service that does not let this user in has told everybody what is `public`.
+fn ask<T: DeserializeOwned>(
+    paths: &Paths,
+    ask: Ask,
+    public: impl FnOnce(Bulletin) -> Answer<T>,
+) -> anyhow::Result<T> {
     let endpoint = Endpoint::in_run_dir(&paths.run_dir, run::NAME);
-    let answer = runtime()?.block_on(control::call::<_, Answer<T>>(&endpoint, &ask, ANSWER_TIME))?;
+    let answer = runtime()?.block_on(control::call::<_, Answer<T>>(&endpoint, &ask, ANSWER_TIME));
+    let bulletin = || {
+        let is_service = install::is_service(paths);
+        is_service.then(bulletin::read_now).transpose()
+    };
+    let answer = or_public(answer, bulletin, public)?;
     Result::from(answer).map_err(anyhow::Error::msg)
+}
+
+/// An answer, or where this user may not ask, what everybody may know.
+fn or_public<T>(
+    answer: Result<Answer<T>, CallError>,
+    bulletin: impl FnOnce() -> Result<Option<Bulletin>, ReadError>,
+    public: impl FnOnce(Bulletin) -> Answer<T>,
+) -> anyhow::Result<Answer<T>> {
+    match answer {
+        Err(refused @ CallError::NotAllowed { .. }) => match bulletin()? {
+            Some(bulletin) => Ok(public(bulletin)),
+            None => Err(refused.into()),
+        },
+        answer => Ok(answer?),
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -308,4 +357,36 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use std::path::Path;
+
+    use super::*;
+    use crate::bulletin::tests::bulletin;
+
+    #[test]
+    fn who_may_not_ask_the_service_learns_what_everybody_may_know() {
+        let refused = || {
+            Err(CallError::NotAllowed {
+                name: run::NAME.to_owned(),
+                endpoint: Endpoint::in_run_dir(Path::new("/nowhere"), run::NAME),
+            })
+        };
+        let list = |bulletin: Bulletin| bulletin.list;
+
+        let told = or_public(refused(), || Ok(Some(bulletin())), list).unwrap();
+        assert!(matches!(told, Answer::Failed(reason) if reason == "it has just started"));
+        // There is no service: it is another user's program.
+        let other = or_public(refused(), || Ok(None), list).unwrap_err();
+        assert!(other.to_string().contains("may not talk to"), "{other}");
+        let silent = or_public(refused(), || Err(ReadError::NotRunning), list).unwrap_err();
+        assert!(silent.to_string().contains("net start"), "{silent}");
+
+        // Who may ask gets the whole answer.
+        let whole = or_public(Ok(Answer::Done(Vec::new())), || Ok(Some(bulletin())), list).unwrap();
+        assert!(matches!(whole, Answer::Done(_)));
+    }
 }

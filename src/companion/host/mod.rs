@@ -47,7 +47,10 @@ pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 pub use service::Service;
 #[cfg(windows)]
-pub(crate) use windows::{ServiceHandle, com, is_missing_key, service, system_directory, wide};
+pub(crate) use windows::{
+    ServiceHandle, com, is_missing_key, pipe_client_process, pipe_server_process, service, system_directory,
+    wide,
+};
 
 /// The network interfaces of this machine, by index, each with its addresses in order and without a category, which
 /// [`Networks::apply`] writes down.

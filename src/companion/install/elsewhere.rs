@@ -2,12 +2,21 @@
 
 use std::net::SocketAddr;
 
-use super::{Installable, Keep};
+use super::{Installable, Keep, TrustChange};
+use crate::pair::NamedKey;
 use crate::paths::Paths;
 
 const WHY: &str = "is for Windows; here `wslnet-companion run` is started by hand";
 
-pub(crate) fn install(_: Option<Installable>, _: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn form_to_install() -> Installable {
+    Installable::Logon
+}
+
+pub(crate) fn change_trust(_: &TrustChange, _: Option<&str>) -> anyhow::Result<()> {
+    anyhow::bail!("changing what the service trusts {WHY}")
+}
+
+pub(crate) fn install(_: Installable, _: &[NamedKey], _: Option<&str>) -> anyhow::Result<()> {
     anyhow::bail!("`install` {WHY}")
 }
 
@@ -32,7 +41,8 @@ mod tests {
     #[test]
     fn the_verbs_say_for_what_they_are() {
         for refused in [
-            install(Some(Installable::Service), None),
+            install(form_to_install(), &[], None),
+            change_trust(&TrustChange::default(), None),
             uninstall(Keep::Nothing, None),
         ] {
             assert!(refused.unwrap_err().to_string().contains("is for Windows"));

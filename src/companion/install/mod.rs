@@ -5,7 +5,7 @@
 //! so that the other form is converted, and doing it again upgrades. To uninstall takes all, in the reverse order.
 //!
 //! An ordinary user's command does the user's parts itself, and has itself started once more, elevated, for the rest.
-//! An administrator's does everything.
+//! An administrator's does everything. The changes of the keys that the service trusts go the same way.
 
 #[cfg(any(windows, test))]
 mod access;
@@ -19,9 +19,29 @@ use elsewhere as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub(crate) use platform::{install, run_in_background, service_paths, uninstall};
+pub(crate) use platform::{
+    change_trust, form_to_install, install, run_in_background, service_paths, uninstall,
+};
 #[cfg(windows)]
-pub(crate) use windows::state_folder_is_ours;
+pub(crate) use windows::{service_process, state_folder_is_ours};
+
+use crate::pair::NamedKey;
+use crate::paths::Paths;
+
+/// Whether these are the places of the service, whose files only administrators may open.
+pub(crate) fn is_service(paths: &Paths) -> bool {
+    service_paths()
+        .is_some_and(|service| service.state_dir == paths.state_dir && service.run_dir == paths.run_dir)
+}
+
+/// What is to change in the keys that the service trusts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrustChange {
+    /// Keys that take the place of what has their names.
+    pub trust: Vec<NamedKey>,
+    /// Names whose keys are forgotten.
+    pub untrust: Vec<String>,
+}
 
 /// The forms that can be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

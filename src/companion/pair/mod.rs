@@ -2,11 +2,13 @@
 //!
 //! That `wsl.exe -u root` lets somebody in is the system's own word that the virtual machine is his. The order is such that
 //! whoever dies at whichever step, pairing again starts from there: the companion's key is on the disk before it is
-//! offered, the distro trusts it before it answers, and the companion trusts the distro last. [`distros`] says which distros are
+//! offered, the distro trusts it before it answers, and the companion trusts the distro last. Where a step takes an
+//! administrator, it is one step for all distros, between the one and the other. [`distros`] says which distros are
 //! meant, [`wsl`] runs a program in one, [`keeper`] keeps the keys on this side, [`session`] waits for the distro to connect.
 
 mod distros;
 mod keeper;
+mod named_key;
 mod session;
 mod system;
 mod wsl;
@@ -19,12 +21,13 @@ use wslnet_console::output;
 use wslnet_link::{Offer, PublicKey, Reply, pairing_fingerprint, read_reply};
 
 use self::keeper::Keeper;
+pub(crate) use self::named_key::{NamedKey, trust, untrust};
 use self::session::{Outcome, Watch};
 use self::wsl::{Wsl, shown};
 use crate::paths::Paths;
 
 /// What a user may say of a pairing.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct PairArgs {
     /// The distros, as `wsl --list` calls them
     #[arg(value_name = "DISTRO", required_unless_present = "all")]
@@ -37,36 +40,125 @@ pub(crate) struct PairArgs {
     wsl: Option<PathBuf>,
 }
 
-/// Pairs with the distros, one after the other. What fails for one does not keep the others from it.
-pub(crate) fn run(paths: &Paths, args: PairArgs) -> anyhow::Result<()> {
-    let registered = system::registered().context("cannot read which distros there are")?;
-    let distros = if args.all {
-        distros::all(registered.as_deref())?
-    } else {
-        distros::named(registered.as_deref(), &args.distros)?
-    };
-    let wsl = Wsl::new(args.wsl.map_or_else(system::wsl_exe, Ok)?);
-    let keeper = Keeper::new(&paths.state_dir);
-    let companion = keeper.key()?;
-    let mut failed = 0;
-    for distro in &distros {
-        let done = match pair(&wsl, &keeper, companion, distro, paths) {
-            Err(error) if args.all && error.is::<NotInstalled>() => {
-                output::print(&format!("{distro}: left out, as it has no wslnetd\n"))?;
-                continue;
-            }
-            done => done,
-        };
-        if let Err(error) = done {
-            let error = error.context(distro.clone());
-            output::report_error("wslnet-companion", error.as_ref());
-            failed += 1;
+impl PairArgs {
+    /// Distros by name.
+    pub(crate) fn named(distros: Vec<String>, wsl: Option<PathBuf>) -> Self {
+        Self {
+            distros,
+            all: false,
+            wsl,
         }
     }
-    match (failed, distros.len()) {
-        (0, _) => Ok(()),
-        (_, 1) => bail!("not paired and connected"),
-        (failed, all) => bail!("{failed} of {all} distros are not paired and connected"),
+
+    /// The distros that are meant, and the program that runs commands in them.
+    fn resolve(self) -> anyhow::Result<(Vec<String>, Wsl)> {
+        let registered = system::registered().context("cannot read which distros there are")?;
+        let distros = if self.all {
+            distros::all(registered.as_deref())?
+        } else {
+            distros::named(registered.as_deref(), &self.distros)?
+        };
+        Ok((distros, Wsl::new(self.wsl.map_or_else(system::wsl_exe, Ok)?)))
+    }
+}
+
+/// The keys of distros, for an installation that is to trust them from the beginning. What a distro does not tell now, a
+/// pairing will complain of.
+///
+/// # Errors
+/// When it is not clear which distros are meant.
+pub(crate) fn keys(args: PairArgs) -> anyhow::Result<Vec<NamedKey>> {
+    let (distros, wsl) = args.resolve()?;
+    let key = |distro: String| {
+        let said = wsl.run(&distro, &["key"], None).ok()?;
+        let key = String::from_utf8(said.stdout).ok()?.parse().ok()?;
+        NamedKey::new(distro, key).ok()
+    };
+    Ok(distros.into_iter().filter_map(key).collect())
+}
+
+/// Everything went well but for the last step.
+#[derive(Debug, thiserror::Error)]
+#[error("paired, but not connected{0}")]
+pub(crate) struct NotConnected(String);
+
+/// Pairs with the distros. What fails for one does not keep the others from it.
+///
+/// # Errors
+/// [`NotConnected`] if that is all that failed.
+pub(crate) fn run(paths: &Paths, args: PairArgs) -> anyhow::Result<()> {
+    let all = args.all;
+    let (distros, wsl) = args.resolve()?;
+    let keeper = Keeper::open(paths)?;
+    let companion = keeper.key()?;
+    let mut failures = Failures::default();
+    let mut ready = Vec::new();
+    for distro in &distros {
+        match exchange(&wsl, distro, companion) {
+            Ok(key) => ready.push(NamedKey {
+                name: distro.clone(),
+                key,
+            }),
+            Err(error) if all && error.is::<NotInstalled>() => {
+                output::print(&format!("{distro}: left out, as it has no wslnetd\n"))?;
+            }
+            Err(error) => failures.tell(distro, error),
+        }
+    }
+    // Before the trust: a session that is there now may be one of a distro's former key.
+    let watch = Watch::start(paths);
+    let mut trusted = Vec::new();
+    for (named, done) in ready.iter().zip(keeper.trust(&ready)) {
+        match done {
+            Ok(before) => {
+                let replaced = before.is_some_and(|before| before != named.key);
+                let note = if replaced {
+                    "; its former key is no longer trusted"
+                } else {
+                    ""
+                };
+                let NamedKey { name, key } = named;
+                let fingerprint = pairing_fingerprint(&companion, key);
+                output::print(&format!("{name}: paired, fingerprint {fingerprint}{note}\n"))?;
+                trusted.push((name, replaced));
+            }
+            Err(error) => failures.tell(&named.name, error),
+        }
+    }
+    if !trusted.is_empty() {
+        let watch = watch?;
+        for (distro, replaced) in trusted {
+            if let Err(error) = connected(&watch, &wsl, distro, replaced) {
+                failures.tell(distro, error);
+            }
+        }
+    }
+    failures.end(distros.len())
+}
+
+/// What failed so far.
+#[derive(Debug, Default)]
+struct Failures {
+    count: usize,
+    /// How many of them are paired, and not connected.
+    unconnected: usize,
+}
+
+impl Failures {
+    fn tell(&mut self, distro: &str, error: anyhow::Error) {
+        self.count += 1;
+        self.unconnected += usize::from(error.is::<NotConnected>());
+        let error = error.context(distro.to_owned());
+        output::report_error("wslnet-companion", error.as_ref());
+    }
+
+    fn end(self, all: usize) -> anyhow::Result<()> {
+        match (self.count, all) {
+            (0, _) => Ok(()),
+            (count, _) if count == self.unconnected => Err(NotConnected(String::new()).into()),
+            (_, 1) => bail!("not paired and connected"),
+            (count, all) => bail!("{count} of {all} distros are not paired and connected"),
+        }
     }
 }
 
@@ -75,35 +167,19 @@ pub(crate) fn run(paths: &Paths, args: PairArgs) -> anyhow::Result<()> {
 #[error("{} is not there: install wslnetd in the distro first", wsl::WSLNETD)]
 struct NotInstalled;
 
-fn pair(
-    wsl: &Wsl,
-    keeper: &Keeper<'_>,
-    companion: PublicKey,
-    distro: &str,
-    paths: &Paths,
-) -> anyhow::Result<()> {
-    let key = exchange(wsl, distro, companion)?;
-    // Before the trust: a session that is there now may be one of the distro's former key.
-    let watch = Watch::start(paths, distro);
-    let before = keeper.trust(distro, key)?;
-    let replaced = before.is_some_and(|before| before != key);
-    let note = if replaced {
-        "; its former key is no longer trusted"
-    } else {
-        ""
+/// Waits until a distro that is trusted is connected.
+fn connected(watch: &Watch, wsl: &Wsl, distro: &str, replaced: bool) -> anyhow::Result<()> {
+    let reason = match watch.wait(distro, replaced)? {
+        Outcome::Connected => return Ok(output::print(&format!("{distro}: paired and connected\n"))?),
+        Outcome::NotRunning => {
+            return Ok(output::print(&format!(
+                "{distro}: wslnet-companion is not running here; the distro connects as soon as it runs\n"
+            ))?);
+        }
+        Outcome::NotServing(reason) => reason,
+        Outcome::Silence => wsl.why_not_connected(distro),
     };
-    output::print(&format!(
-        "{distro}: paired, fingerprint {}{note}\n",
-        pairing_fingerprint(&companion, &key)
-    ))?;
-    match watch?.wait(replaced)? {
-        Outcome::Connected => Ok(output::print(&format!("{distro}: paired and connected\n"))?),
-        Outcome::NotRunning => Ok(output::print(&format!(
-            "{distro}: wslnet-companion is not running here; the distro connects as soon as it runs\n"
-        ))?),
-        Outcome::NotServing(reason) => bail!("paired, but not connected: {reason}"),
-        Outcome::Silence => bail!("paired, but not connected: {}", wsl.why_not_connected(distro)),
-    }
+    bail!(NotConnected(format!(": {reason}")))
 }
 
 /// Tells the distro the companion's key, and learns the distro's.

@@ -1,5 +1,6 @@
 //! Whether the distro connects after a pairing, as the running companion tells.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,13 +9,17 @@ use tokio::time::sleep;
 use wslnet_console::control::{Answer, CallError, Endpoint, call};
 use wslnet_protocol::SessionId;
 
+use crate::bulletin::{self, ReadError};
 use crate::engine::StatusReport;
+use crate::install;
 use crate::paths::Paths;
 use crate::run::{self, Ask};
 
 /// How long the first session may take: the daemon looks for another key once a second, and waits up to seven between
 /// attempts that meet silence.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What cannot be told.
+const UNKNOWN: &str = "paired, but cannot tell whether the distro is connected";
 /// How often to look.
 const POLL: Duration = Duration::from_millis(100);
 /// How long an answer may take.
@@ -37,47 +42,53 @@ pub(super) enum Outcome {
 enum Look {
     NotRunning,
     NotServing(String),
-    Serving(Option<SessionId>),
+    /// The sessions that are connected, by distro.
+    Serving(BTreeMap<String, SessionId>),
 }
 
-/// Waits for one distro.
+/// Waits for distros.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct Watch {
     endpoint: Endpoint,
-    distro: &'a str,
+    /// Whether it is the service, which tells everybody.
+    is_service: bool,
     runtime: Runtime,
-    /// The session that was there before the pairing.
-    former: Option<SessionId>,
+    /// The sessions that were there before the pairing.
+    former: BTreeMap<String, SessionId>,
 }
 
-impl<'a> Watch<'a> {
-    /// Remembers which session is there now.
-    pub(super) fn start(paths: &Paths, distro: &'a str) -> anyhow::Result<Self> {
+impl Watch {
+    /// Remembers which sessions are there now.
+    pub(super) fn start(paths: &Paths) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
         let mut watch = Self {
             endpoint: Endpoint::in_run_dir(&paths.run_dir, run::NAME),
-            distro,
+            is_service: install::is_service(paths),
             runtime,
-            former: None,
+            former: BTreeMap::new(),
         };
-        if let Look::Serving(session) = watch.runtime.block_on(watch.look())? {
-            watch.former = session;
+        if let Look::Serving(sessions) = watch.runtime.block_on(watch.look())? {
+            watch.former = sessions;
         }
         Ok(watch)
     }
 
-    /// Waits until the distro has a session; until it has another one than at the start, if its key was `replaced`.
-    pub(super) fn wait(&self, replaced: bool) -> anyhow::Result<Outcome> {
+    /// Waits until a distro has a session; until it has another one than at the start, if its key was `replaced`.
+    pub(super) fn wait(&self, distro: &str, replaced: bool) -> anyhow::Result<Outcome> {
         self.runtime.block_on(async {
             let end = Instant::now() + PATIENCE;
             loop {
                 let look = self.look().await?;
-                match look {
+                match &look {
                     Look::NotRunning => return Ok(Outcome::NotRunning),
-                    Look::Serving(Some(session)) if !replaced || self.former != Some(session) => {
+                    Look::Serving(sessions)
+                        if sessions
+                            .get(distro)
+                            .is_some_and(|session| !replaced || self.former.get(distro) != Some(session)) =>
+                    {
                         return Ok(Outcome::Connected);
                     }
                     Look::NotServing(_) | Look::Serving(_) => {}
@@ -94,16 +105,26 @@ impl<'a> Watch<'a> {
     }
 
     async fn look(&self) -> anyhow::Result<Look> {
-        match call::<_, Answer<StatusReport>>(&self.endpoint, &Ask::Status, ANSWER_TIME).await {
-            Ok(Answer::Done(status)) => {
-                let is_ours =
-                    |distro: &&crate::engine::DistroReport| distro.connected && distro.distro == self.distro;
-                let session = status.distros.iter().find(is_ours).map(|distro| distro.session);
-                Ok(Look::Serving(session))
+        let told = if self.is_service {
+            bulletin::read().await.map(|bulletin| bulletin.status)
+        } else {
+            Err(ReadError::NotRunning)
+        };
+        let answer = match told {
+            Ok(status) => status,
+            // A user's program, or a service that only administrators can ask now.
+            Err(silent) => match call(&self.endpoint, &Ask::Status, ANSWER_TIME).await {
+                Err(CallError::NotRunning { .. }) => return Ok(Look::NotRunning),
+                Err(CallError::NotAllowed { .. }) => return Err(silent).context(UNKNOWN),
+                answer => answer.context(UNKNOWN)?,
+            },
+        };
+        Ok(match answer {
+            Answer::Done(StatusReport { distros, .. }) => {
+                let connected = distros.into_iter().filter(|distro| distro.connected);
+                Look::Serving(connected.map(|distro| (distro.distro, distro.session)).collect())
             }
-            Ok(Answer::Failed(reason)) => Ok(Look::NotServing(reason)),
-            Err(CallError::NotRunning { .. }) => Ok(Look::NotRunning),
-            Err(error) => Err(error).context("paired, but cannot tell whether the distro is connected"),
-        }
+            Answer::Failed(reason) => Look::NotServing(reason),
+        })
     }
 }

@@ -24,8 +24,9 @@ const DRIVES: &str = "/mnt/";
 const PROFILES: usize = 256;
 /// How long the drives may take: a dead one hangs whoever looks.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// How long a pairing may take: the companion gives the distro a minute, and waits ten seconds for its session.
-const PAIR_LIMIT: Duration = Duration::from_secs(90);
+/// How long a pairing may take: the companion gives the distro a minute, Windows gives people two to say yes to an
+/// administrator's part, and the companion waits ten seconds for the session.
+const PAIR_LIMIT: Duration = Duration::from_secs(240);
 /// How often to look whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
 /// `ENOEXEC`: no program of Linux, and nobody runs those of Windows.

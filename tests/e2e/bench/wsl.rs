@@ -24,6 +24,8 @@ impl<'w> Wsl<'w> {
     pub fn new(world: &'w World) -> Self {
         super::require_program("sudo", "sudo");
         let windows = Windows::new(world);
+        // A service alone would not keep it on.
+        windows.switch_on();
         // Wine has no adapter of WSL's by which the companion would know where to listen, and calls every network public.
         let settings = windows.local_app_data().join("wslnet");
         std::fs::create_dir_all(&settings).expect("the companion's folder");

@@ -298,8 +298,7 @@ fn without_windows_the_distros_part_is_installed_and_the_rest_is_told() {
     for line in [
         "drive C of Windows is not mounted",
         r"Copy-Item -LiteralPath '\\wsl.localhost\Ubuntu\opt\wslnet\wslnet-companion.exe' -Destination $env:TEMP",
-        r#"& "$env:TEMP\wslnet-companion.exe" install"#,
-        r#"& "$env:ProgramFiles\wslnet\wslnet-companion.exe" pair 'Ubuntu'"#,
+        r#"& "$env:TEMP\wslnet-companion.exe" install --pair 'Ubuntu'"#,
     ] {
         assert!(ran.stdout.contains(line), "{line}: {ran:?}");
     }
@@ -333,6 +332,28 @@ fn without_systemd_it_says_what_goes_into_wsl_conf() {
         assert!(ran.stderr.contains(text), "{text}: {ran:?}");
     }
     assert_ne!(distro.run(&["test", "-e", PROGRAM]).code, 0);
+}
+
+#[test]
+fn in_wsl_1_nothing_is_changed_and_the_way_out_is_told() {
+    let world = World::new();
+    let (_release, distro) = bare(&world);
+    let before = traces(&distro);
+    // A kernel cannot be exchanged here; what tells its name can.
+    let old = "/run/old";
+    distro.run(&["mkdir", old]).ok();
+    distro.write("/run/old/uname", "#!/bin/sh\necho 4.4.0-22621-Microsoft\n");
+    distro.run(&["chmod", "755", "/run/old/uname"]).ok();
+
+    let path = format!("PATH={old}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let ran = distro.run(&["env", &path, "WSL_DISTRO_NAME=Ubuntu", INSTALL]);
+
+    assert_eq!(ran.code, 4, "{ran:?}");
+    for text in ["runs on WSL 1", "wsl.exe --set-version Ubuntu 2"] {
+        assert!(ran.stderr.contains(text), "{text}: {ran:?}");
+    }
+    distro.run(&["rm", "-r", old]).ok();
+    assert_same(&before, &traces(&distro));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! (<https://learn.microsoft.com/windows/win32/api/shellapi/nf-shellapi-shellexecuteexw>, verb `runas`). That one has a window of its
 //! own, which nobody sees, so what it has to say comes back by a pipe.
 //!
-//! Nothing of the user's reaches it but the verb and its flags, and the name of the pipe.
+//! Nothing of the user's reaches it but its arguments: the verb, what it is to trust, and the name of the pipe. It reads nothing from that.
+//! What comes by it counts only from the process that was started.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,7 +16,9 @@ use windows_sys::Win32::Foundation::{CloseHandle, ERROR_CANCELLED, HANDLE};
 use windows_sys::Win32::System::Com::{
     COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize,
 };
-use windows_sys::Win32::System::Threading::{GetExitCodeProcess, INFINITE, WaitForSingleObject};
+use windows_sys::Win32::System::Threading::{
+    GetExitCodeProcess, GetProcessId, INFINITE, WaitForSingleObject,
+};
 use windows_sys::Win32::UI::Shell::{
     SEE_MASK_FLAG_NO_UI, SEE_MASK_NOASYNC, SEE_MASK_NOCLOSEPROCESS, SHELLEXECUTEINFOW, ShellExecuteExW,
 };
@@ -24,7 +28,7 @@ use wslnet_console::text::clean;
 
 use super::{known, random_name};
 use crate::capability::is_administrator;
-use crate::host::wide;
+use crate::host::{pipe_client_process, wide};
 
 /// The flag that names the pipe.
 pub(crate) const FLAG: &str = "--answer-to";
@@ -38,7 +42,7 @@ const LINE_LIMIT: usize = 2_000;
 const LATE: Duration = Duration::from_secs(2);
 
 /// Has the other one do the verb, and hands out what it says.
-pub(super) fn run(arguments: &[&str], told: &mut String) -> anyhow::Result<()> {
+pub(super) fn run(program: &Path, arguments: &[String], told: &mut String) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,13 +55,14 @@ pub(super) fn run(arguments: &[&str], told: &mut String) -> anyhow::Result<()> {
             .reject_remote_clients(true)
             .create(&name)
             .context("cannot make a pipe for the answer")?;
-        let line = [arguments, &[FLAG, &name]].concat().join(" ");
+        let line = [arguments, &[FLAG.to_owned(), name]].concat().join(" ");
         let listening = tokio::spawn(listen(pipe));
-        let ended = tokio::task::spawn_blocking(move || start_and_wait(&line))
+        let program = program.to_owned();
+        let ended = tokio::task::spawn_blocking(move || start_and_wait(program, &line))
             .await
             .context("the thread that waits has ended")?;
-        let code = match ended {
-            Ok(code) => code,
+        let Ended { process, code } = match ended {
+            Ok(ended) => ended,
             Err(error) if error.raw_os_error() == Some(ERROR_CANCELLED.cast_signed()) => bail!(
                 "Windows asked for an administrator, and the answer was no. Nothing was changed that takes one: \
                  run the command again, or in a window of an administrator"
@@ -67,7 +72,8 @@ pub(super) fn run(arguments: &[&str], told: &mut String) -> anyhow::Result<()> {
             }
         };
         let answer = tokio::time::timeout(LATE, listening).await;
-        let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
+        let answer = answer.ok().and_then(Result::ok);
+        let answer = answer.map_or_else(String::new, |heard| heard.believed(process));
         if code == 0 {
             told.push_str(&answer);
             return Ok(());
@@ -80,22 +86,51 @@ pub(super) fn run(arguments: &[&str], told: &mut String) -> anyhow::Result<()> {
     })
 }
 
-/// What the other one writes, until it closes the pipe.
-async fn listen(mut pipe: NamedPipeServer) -> String {
-    let mut bytes = Vec::new();
+/// What came by the pipe, and from which process.
+struct Heard {
+    from: u32,
+    text: String,
+}
+
+impl Heard {
+    /// What counts of it: that of the process that was started.
+    fn believed(self, process: u32) -> String {
+        // 0 is what is said of a process that is not known.
+        if self.from == process && process != 0 {
+            self.text
+        } else {
+            format!(
+                "process {} took its place at the pipe, and is not heard\n",
+                self.from
+            )
+        }
+    }
+}
+
+/// How the other one has ended.
+struct Ended {
+    process: u32,
+    code: u32,
+}
+
+/// What somebody writes, until he closes the pipe. Programs of the same user can find its name, so it is asked who that is.
+async fn listen(mut pipe: NamedPipeServer) -> Heard {
+    let (mut from, mut bytes) = (0, Vec::new());
     if pipe.connect().await.is_ok() {
+        from = pipe_client_process(&pipe).unwrap_or_default();
         // The end of a pipe is an error; what came before it counts.
         drop((&mut pipe).take(LIMIT).read_to_end(&mut bytes).await);
     }
     let text = String::from_utf8_lossy(&bytes);
-    text.lines()
+    let text = text
+        .lines()
         .map(|line| format!("{}\n", clean(line, LINE_LIMIT)))
-        .collect()
+        .collect();
+    Heard { from, text }
 }
 
-/// Waits for the other one to end, and hands out its exit code. In a thread of its own: the shell wants COM for itself.
-fn start_and_wait(line: &str) -> io::Result<u32> {
-    let program = std::env::current_exe()?;
+/// Waits for the other one to end. In a thread of its own: the shell wants COM for itself.
+fn start_and_wait(program: PathBuf, line: &str) -> io::Result<Ended> {
     let folder = known(known_folders::KnownFolder::System).map_err(io::Error::other)?;
     let (verb, file, parameters, folder) = (wide("runas"), wide(program), wide(line), wide(folder));
     let mut info = SHELLEXECUTEINFOW {
@@ -133,19 +168,20 @@ fn start_and_wait(line: &str) -> io::Result<u32> {
     wait(info.hProcess)
 }
 
-fn wait(process: HANDLE) -> io::Result<u32> {
+fn wait(handle: HANDLE) -> io::Result<Ended> {
     let mut code = 0;
     // SAFETY: the handle is open, ours, and not used after the last call; the code is a live integer.
-    let told = unsafe {
-        WaitForSingleObject(process, INFINITE);
-        let told = GetExitCodeProcess(process, &raw mut code);
-        CloseHandle(process);
-        told
+    let (process, told) = unsafe {
+        let process = GetProcessId(handle);
+        WaitForSingleObject(handle, INFINITE);
+        let told = GetExitCodeProcess(handle, &raw mut code);
+        CloseHandle(handle);
+        (process, told)
     };
     if told == 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(code)
+    Ok(Ended { process, code })
 }
 
 /// The other one's side: does the work, and tells the one who waits for it.
@@ -199,6 +235,26 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_was_not_started_is_not_heard() {
+        let name = format!("{PIPE}{}", random_name().unwrap());
+        let pipe = ServerOptions::new().max_instances(1).create(&name).unwrap();
+        let heard = tokio::spawn(listen(pipe));
+        let mut stranger = ClientOptions::new().read(false).open(&name).unwrap();
+        stranger.write_all(b"all is well\n").await.unwrap();
+        drop(stranger);
+
+        let heard = heard.await.unwrap();
+
+        let own = std::process::id();
+        assert_eq!((heard.from, heard.text.as_str()), (own, "all is well\n"));
+        let believed = heard.believed(own + 4);
+        assert!(
+            believed.contains("is not heard") && !believed.contains("all is well"),
+            "{believed}"
+        );
+    }
+
     /// The child of the test below.
     #[test]
     fn answers_if_it_was_started_to() {
@@ -219,7 +275,8 @@ mod tests {
 
         // The test program's own arguments, behind which the flag is for the test.
         let test = "install::windows::elevate::tests::answers_if_it_was_started_to";
-        run(&["--exact", test, "--test-threads", "1", "--"], &mut told).unwrap();
+        let arguments = ["--exact", test, "--test-threads", "1", "--"].map(str::to_owned);
+        run(&std::env::current_exe().unwrap(), &arguments, &mut told).unwrap();
 
         assert_eq!(told, "done\nbut not all\n");
     }

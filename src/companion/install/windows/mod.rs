@@ -8,6 +8,7 @@ mod folder;
 mod logon;
 mod program;
 mod service;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +16,17 @@ use anyhow::{Context, bail};
 use known_folders::{KnownFolder, get_known_folder_path};
 use wslnet_console::output;
 
-use super::{Installable, Keep};
+use super::{Installable, Keep, TrustChange};
 use crate::capability::is_administrator;
 use crate::event_log;
+use crate::pair::NamedKey;
 use crate::paths::Paths;
 use crate::purge::{self, Extent};
 use crate::service::NAME;
 
 pub(crate) use background::run_in_background;
+pub(crate) use service::process as service_process;
+pub(crate) use trust::change_trust;
 
 /// What is being done, and where.
 struct Order {
@@ -30,6 +34,8 @@ struct Order {
     paths: Paths,
     /// Whether the state folder goes too.
     keep: Keep,
+    /// The keys that the service is to trust from the beginning.
+    trust: Vec<NamedKey>,
     /// What was done, a line each.
     told: String,
 }
@@ -39,6 +45,7 @@ impl Order {
         Self {
             paths,
             keep,
+            trust: Vec::new(),
             told: String::new(),
         }
     }
@@ -82,6 +89,14 @@ const PRIVILEGED: &[Part] = &[
         wanted: of_service,
         put: |_, order| folder::put(order),
         take: folder::take,
+    },
+    Part {
+        wanted: of_service,
+        put: |_, order| {
+            trust::put(order);
+            Ok(())
+        },
+        take: |_| Ok(()),
     },
     Part {
         wanted: of_service,
@@ -133,27 +148,38 @@ const USERS: &[Part] = &[
     },
 ];
 
-/// Installs a form, or the one that is installed anew, or the one for the logon.
-pub(crate) fn install(form: Option<Installable>, answer_to: Option<&str>) -> anyhow::Result<()> {
-    let form = form.unwrap_or_else(|| {
-        if service::is_installed() {
-            Installable::Service
-        } else {
-            Installable::Logon
-        }
-    });
+/// The form that is installed, or else the one for the logon.
+pub(crate) fn form_to_install() -> Installable {
+    if service::is_installed() {
+        Installable::Service
+    } else {
+        Installable::Logon
+    }
+}
+
+/// Installs a form. The service trusts these keys as soon as it runs.
+pub(crate) fn install(form: Installable, trust: &[NamedKey], answer_to: Option<&str>) -> anyhow::Result<()> {
     let flag = match form {
         Installable::Logon => "--logon",
         Installable::Service => "--service",
     };
     if let Some(pipe) = answer_to {
         return elevate::answer(pipe, |told| {
-            privileged(told, |order| put(PRIVILEGED, form, order))
+            privileged(told, |order| {
+                order.trust = trust.to_vec();
+                put(PRIVILEGED, form, order)
+            })
         });
     }
     let mut users = Order::new(Paths::standard()?, Keep::State);
     // First what somebody may say no to.
-    let done = elevated(&["install", flag], &mut users.told, |order| {
+    let change = TrustChange {
+        trust: trust.to_vec(),
+        untrust: Vec::new(),
+    };
+    let arguments = [vec!["install".to_owned(), flag.to_owned()], change.arguments()].concat();
+    let done = elevated(&this_program()?, &arguments, &mut users.told, |order| {
+        order.trust = change.trust;
         put(PRIVILEGED, form, order)
     })
     .and_then(|()| put(USERS, form, &mut users))
@@ -172,14 +198,14 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
             })
         });
     }
-    let mut arguments = vec!["uninstall"];
+    let mut arguments = vec!["uninstall".to_owned()];
     if keep == Keep::Nothing {
-        arguments.push("--all");
+        arguments.push("--all".to_owned());
     }
     let mut users = Order::new(Paths::standard()?, keep);
     let mut done = take(USERS, &mut users);
     if is_anything_privileged(keep)? {
-        let rest = elevated(&arguments, &mut users.told, |order| {
+        let rest = elevated(&this_program()?, &arguments, &mut users.told, |order| {
             order.keep = keep;
             take(PRIVILEGED, order)
         });
@@ -220,14 +246,15 @@ fn take(parts: &[Part], order: &mut Order) -> anyhow::Result<()> {
 
 /// Does what takes an administrator: here if this is one, or else by this program once more.
 fn elevated(
-    arguments: &[&str],
+    program: &Path,
+    arguments: &[String],
     told: &mut String,
     work: impl FnOnce(&mut Order) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     if is_administrator() {
         privileged(told, work)
     } else {
-        elevate::run(arguments, told)
+        elevate::run(program, arguments, told)
     }
 }
 
@@ -242,6 +269,10 @@ fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result
 fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
     let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
     Ok(program::folder()?.exists() || service::is_installed() || (keep == Keep::Nothing && has_state()?))
+}
+
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("Windows does not say where this program is")
 }
 
 fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {

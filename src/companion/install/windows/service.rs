@@ -48,6 +48,16 @@ pub(super) fn is_installed() -> bool {
     matches!(open(ServiceAccess::QUERY_STATUS), Ok(Some(_)))
 }
 
+/// The process of the service, if it runs.
+pub(crate) fn process() -> Option<u32> {
+    let service = open(ServiceAccess::QUERY_STATUS).ok().flatten()?;
+    service
+        .query_status()
+        .ok()?
+        .process_id
+        .filter(|process| *process != 0)
+}
+
 pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
     let info = describe(&order.paths)?;
     let rights = ServiceAccess::QUERY_STATUS
