@@ -21,7 +21,7 @@ mod watch;
 pub use difference::{Changes, changes};
 pub use error::StoreError;
 pub use findings::{Finding, Question, findings};
-pub use hyperv::{FoundHyperVRule, HyperVRule};
+pub use hyperv::{FoundHyperVRule, HyperVRule, is_our_hyperv_rule};
 pub use look::{Look, Policy, Profile, Void};
 use ports::is_port_rule;
 pub use ports::{Acceptor, PortRules, Ports, clear_leftovers, clear_ports};

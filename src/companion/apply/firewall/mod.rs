@@ -231,7 +231,7 @@ impl Doors {
         let is_mirrored = |opening: &Opening| opening.mode == Mode::Mirrored;
         let hyperv = granted.iter().filter(|(_, opening)| is_mirrored(opening));
         let hyperv = hyperv
-            .map(|(key, _)| hyperv_rule(*key, admitted.clients))
+            .map(|(key, opening)| hyperv_rule(*key, opening, admitted))
             .collect();
         let asked_hyperv = self.keep_hyperv(&hyperv, &mut done);
         // Where the narrower door is not to be had, the wider one is not opened in vain.
@@ -277,23 +277,20 @@ impl Doors {
         let Some(there) = self.hyperv.ours()? else {
             return Ok(());
         };
-        let right: BTreeSet<HyperVRule> = there
-            .iter()
-            .filter(|found| found.is_in_force && wanted.contains(&found.rule))
-            .map(|found| found.rule)
-            .collect();
-        let wrong: Vec<HyperVRule> = there
-            .iter()
-            .map(|found| found.rule)
-            .filter(|rule| !right.contains(rule))
-            .collect();
+        let wanted: BTreeMap<String, &HyperVRule> = wanted.iter().map(|rule| (rule.name(), rule)).collect();
+        let (right, wrong): (Vec<_>, Vec<_>) = there
+            .into_iter()
+            .partition(|found| found.is_in_force && wanted.contains_key(&found.name));
+        let right: BTreeSet<String> = right.into_iter().map(|found| found.name).collect();
+        let wrong: Vec<String> = wrong.into_iter().map(|found| found.name).collect();
         if !wrong.is_empty() {
             self.hyperv.remove(&wrong)?;
-            let unwanted = wrong.iter().filter(|rule| !wanted.contains(rule));
+            let unwanted = wrong.iter().filter(|name| !wanted.contains_key(*name));
             done.removed
-                .extend(unwanted.map(|rule| format!("the Hyper-V firewall rule `{}`", rule.name())));
+                .extend(unwanted.map(|name| format!("the Hyper-V firewall rule `{name}`")));
         }
-        let missing: Vec<HyperVRule> = wanted.difference(&right).copied().collect();
+        let missing = wanted.into_iter().filter(|(name, _)| !right.contains(name));
+        let missing: Vec<HyperVRule> = missing.map(|(_, rule)| rule.clone()).collect();
         if !missing.is_empty() {
             self.hyperv.add(&missing)?;
         }
