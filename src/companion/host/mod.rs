@@ -49,7 +49,9 @@ pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 pub use service::Service;
 #[cfg(windows)]
-pub(crate) use windows::{ServiceHandle, com, is_missing_key, service, system_directory, wide};
+pub(crate) use windows::{
+    Process, ServiceHandle, com, end_this_process, is_missing_key, service, system_directory, wide,
+};
 
 /// The network interfaces of this machine, by index, each with its addresses in order and without a category, which
 /// [`Networks::apply`] writes down.

@@ -243,6 +243,37 @@ fn a_file_in_the_place_of_the_state_folder_is_refused() {
     assert!(!found, "no service is made then");
 }
 
+#[test]
+fn an_upgrade_that_fails_leaves_a_service_that_runs() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    windows.switch_on();
+    windows.bare(&["install", "--service"]);
+    let (state, aside) = (windows.file(STATE), windows.file("ProgramData/aside"));
+    std::fs::rename(&state, &aside).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+
+    let said = windows.refused(&["install", "--service"]);
+
+    assert!(said.contains("must be a folder"), "{said}");
+    let query = windows.system("sc", &["query", NAME]);
+    assert!(query.contains("RUNNING"), "{query}");
+
+    std::fs::remove_file(&state).unwrap();
+    std::fs::rename(&aside, &state).unwrap();
+    windows.bare(&["install", "--service"]);
+    let folder = windows.file(PROGRAM);
+    let folder = folder.parent().unwrap();
+    eventually(SOON, || {
+        let left: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        check(left.len() == 1, || format!("{left:?}"))
+    });
+}
+
 /// What others have on this Windows, and what is there before anything of ours.
 fn plant(windows: &Windows<'_>) -> [Vec<u8>; 2] {
     windows.switch_on();
@@ -302,7 +333,7 @@ fn serving(world: &World) -> (Windows<'_>, Distro) {
     (windows, distro)
 }
 
-/// Gives the service its companion.toml, with which it starts anew: outside of Windows nobody tells which adapter is WSL's.
+/// Gives the service its companion.toml, with which it starts anew.
 fn configure(windows: &Windows<'_>, more: &str) {
     std::fs::write(
         windows.file(STATE).join("companion.toml"),
@@ -322,6 +353,7 @@ fn until_stopped(windows: &Windows<'_>) {
     });
 }
 
+/// Nobody tells there which adapter is WSL's, and every network is public.
 fn listen() -> String {
-    format!("listen = \"{GATEWAY}:{CONTROL_PORT}\"\n")
+    format!("listen = \"{GATEWAY}:{CONTROL_PORT}\"\nnetworks = \"any\"\n")
 }

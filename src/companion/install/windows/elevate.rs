@@ -5,16 +5,16 @@
 //! Nothing of the user's reaches it but the verb and its flags, and the name of the pipe.
 
 use std::io;
+use std::os::windows::io::{FromRawHandle as _, OwnedHandle};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
-use windows_sys::Win32::Foundation::{CloseHandle, ERROR_CANCELLED, HANDLE};
+use windows_sys::Win32::Foundation::ERROR_CANCELLED;
 use windows_sys::Win32::System::Com::{
     COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize,
 };
-use windows_sys::Win32::System::Threading::{GetExitCodeProcess, INFINITE, WaitForSingleObject};
 use windows_sys::Win32::UI::Shell::{
     SEE_MASK_FLAG_NO_UI, SEE_MASK_NOASYNC, SEE_MASK_NOCLOSEPROCESS, SHELLEXECUTEINFOW, ShellExecuteExW,
 };
@@ -24,7 +24,7 @@ use wslnet_console::text::clean;
 
 use super::{known, random_name};
 use crate::capability::is_administrator;
-use crate::host::wide;
+use crate::host::{Process, wide};
 
 /// The flag that names the pipe.
 pub(crate) const FLAG: &str = "--answer-to";
@@ -130,22 +130,9 @@ fn start_and_wait(line: &str) -> io::Result<u32> {
             "Windows started it, and does not say how it ends",
         ));
     }
-    wait(info.hProcess)
-}
-
-fn wait(process: HANDLE) -> io::Result<u32> {
-    let mut code = 0;
-    // SAFETY: the handle is open, ours, and not used after the last call; the code is a live integer.
-    let told = unsafe {
-        WaitForSingleObject(process, INFINITE);
-        let told = GetExitCodeProcess(process, &raw mut code);
-        CloseHandle(process);
-        told
-    };
-    if told == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(code)
+    // SAFETY: the handle is open, of ours, and nobody else's.
+    let process = unsafe { OwnedHandle::from_raw_handle(info.hProcess) };
+    Process::from(process).exit_code()
 }
 
 /// The other one's side: does the work, and tells the one who waits for it.

@@ -103,6 +103,12 @@ const PRIVILEGED: &[Part] = &[
         put: |_, order| service::put(order),
         take: service::take,
     },
+    // At the end, when the former version of the service has ended.
+    Part {
+        wanted: both,
+        put: |_, _| program::sweep_former(),
+        take: |_| Ok(()),
+    },
 ];
 
 /// What an ordinary user may do about what the program leaves behind.
