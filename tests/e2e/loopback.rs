@@ -88,7 +88,6 @@ fn when_the_rule_goes_the_bridge_goes_with_its_connections() {
         "echo",
         "s = listener(5173, '127.0.0.1')\nc, _ = s.accept()\nwhile (part := c.recv(100)): c.sendall(part)\n",
     );
-    rig.distro.until(SOON, 5173, |_| true);
     let mut stream = eventually(SOON, || {
         let mut stream = rig
             .client

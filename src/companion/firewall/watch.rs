@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::system::POLL;
 use super::{Look, Store, StoreError};
+use crate::host::FileWatch;
 
 /// The latest look. Dropping it ends the looking.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub struct FirewallWatch {
 pub fn watch_firewall(state_dir: &Path) -> FirewallWatch {
     let image = std::env::current_exe().unwrap_or_default();
     let (sender, look) = watch::channel(None);
-    let task = tokio::spawn(follow(sender, Store::new(state_dir), image.clone()));
+    let files = FileWatch::new(&[state_dir]);
+    let task = tokio::spawn(follow(sender, Store::new(state_dir), image.clone(), files));
     FirewallWatch { look, image, task }
 }
 
@@ -53,7 +55,12 @@ impl Drop for FirewallWatch {
     }
 }
 
-async fn follow(sender: watch::Sender<Option<Result<Look, StoreError>>>, store: Store, image: PathBuf) {
+async fn follow(
+    sender: watch::Sender<Option<Result<Look, StoreError>>>,
+    store: Store,
+    image: PathBuf,
+    mut files: FileWatch,
+) {
     loop {
         let (store, image) = (store.clone(), image.clone());
         let looked = tokio::task::spawn_blocking(move || store.look(&image)).await;
@@ -63,6 +70,9 @@ async fn follow(sender: watch::Sender<Option<Result<Look, StoreError>>>, store: 
             *last = Some(look);
             is_new
         });
-        tokio::time::sleep(POLL).await;
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = files.changed() => {}
+        }
     }
 }

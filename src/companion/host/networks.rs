@@ -12,11 +12,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{Category, Interface, platform};
+use super::{Category, FileWatch, Interface, platform};
 
-/// How often the question is repeated after a hint, and for how long.
+/// How often the question is repeated after a hint.
 const EAGER: Duration = Duration::from_secs(1);
-const EAGERNESS: Duration = Duration::from_secs(30);
 
 /// What is known of the networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +91,8 @@ impl Drop for NetworkWatch {
 }
 
 async fn follow(sender: watch::Sender<Option<Networks>>, hints: Arc<Notify>, state_dir: PathBuf) {
-    let mut eager_until = Instant::now() + EAGERNESS;
+    let mut files = FileWatch::new(&[&state_dir]);
+    let mut eager_until = Instant::now() + platform::CATEGORY_DELAY;
     loop {
         let state_dir = state_dir.clone();
         let asked = tokio::task::spawn_blocking(move || platform::categories(&state_dir)).await;
@@ -126,7 +126,8 @@ async fn follow(sender: watch::Sender<Option<Networks>>, hints: Arc<Notify>, sta
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = hints.notified() => eager_until = Instant::now() + EAGERNESS,
+            () = hints.notified() => eager_until = Instant::now() + platform::CATEGORY_DELAY,
+            () = files.changed() => {}
         }
     }
 }

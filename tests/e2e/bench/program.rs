@@ -26,9 +26,14 @@ impl Program {
         folder.join(format!("{name}.log"))
     }
 
+    /// Its process number, as the outside counts.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its process number inside its machine.
     pub fn inner_pid(&self) -> u32 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         let last = line.and_then(|numbers| numbers.split_whitespace().next_back());
         last.expect("a kernel with PID namespaces")
@@ -43,7 +48,7 @@ impl Program {
 
     /// How much memory it holds, in bytes.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kilobytes.expect("a kernel that counts memory") * 1024
@@ -56,7 +61,7 @@ impl Program {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process number");
+        let pid = i32::try_from(self.pid()).expect("a process number");
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 

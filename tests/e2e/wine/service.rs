@@ -333,7 +333,8 @@ fn serving(world: &World) -> (Windows<'_>, Distro) {
     (windows, distro)
 }
 
-/// Gives the service its companion.toml, with which it starts anew.
+/// Gives the service its companion.toml, with which it starts anew: outside of Windows nobody tells which adapter is WSL's,
+/// and every network is public.
 fn configure(windows: &Windows<'_>, more: &str) {
     std::fs::write(
         windows.file(STATE).join("companion.toml"),
@@ -355,5 +356,5 @@ fn until_stopped(windows: &Windows<'_>) {
 
 /// Nobody tells there which adapter is WSL's, and every network is public.
 fn listen() -> String {
-    format!("listen = \"{GATEWAY}:{CONTROL_PORT}\"\nnetworks = \"any\"\n")
+    format!("networks = \"any\"\nlisten = \"{GATEWAY}:{CONTROL_PORT}\"\n")
 }

@@ -30,8 +30,8 @@ use crate::host::{Category, Service};
 
 pub use self::hyperv::HyperV;
 
-/// How often the file is looked at: it costs little.
-pub const POLL: Duration = Duration::from_millis(250);
+/// How often the file is looked at while nothing hints at a change.
+pub const POLL: Duration = Duration::from_secs(60);
 /// The file in the state directory.
 const FILE: &str = "firewall-rules.toml";
 /// The longest file that is read, in bytes.

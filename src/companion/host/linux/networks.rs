@@ -16,8 +16,10 @@ use wslnet_link::read_state_file;
 
 use crate::host::Category;
 
-/// How often the file is read: it costs little.
-pub(in crate::host) const CATEGORY_POLL: Duration = Duration::from_millis(250);
+/// How often the file is read while nothing hints at a change.
+pub(in crate::host) const CATEGORY_POLL: Duration = Duration::from_secs(60);
+/// For how long it is asked again and again after an interface has changed: not at all, since a file knows everything at once.
+pub(in crate::host) const CATEGORY_DELAY: Duration = Duration::ZERO;
 /// The file in the state directory.
 const FILE: &str = "networks.toml";
 /// The longest file that is read, in bytes.

@@ -29,7 +29,7 @@ pub(crate) use directory::system_directory;
 pub(super) use excluded::print_excluded_ranges;
 pub(super) use files::FileHints;
 pub(super) use name::own_name;
-pub(super) use networks::{CATEGORY_POLL, categories};
+pub(super) use networks::{CATEGORY_DELAY, CATEGORY_POLL, categories};
 pub(super) use notify::{AddressHints, POLL};
 pub(super) use portproxy::portproxy_entries;
 pub(crate) use process::{Process, end_this_process};

@@ -19,6 +19,8 @@ use crate::host::Category;
 
 /// How often it is asked while nothing hints at a change.
 pub(in crate::host) const CATEGORY_POLL: Duration = Duration::from_secs(10);
+/// For how long it is asked again and again after an interface has changed: Windows finds out later what network that is in.
+pub(in crate::host) const CATEGORY_DELAY: Duration = Duration::from_secs(30);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most connections of adapters to networks that are looked at.
