@@ -354,7 +354,6 @@ fn until_stopped(windows: &Windows<'_>) {
     });
 }
 
-/// Nobody tells there which adapter is WSL's, and every network is public.
 fn listen() -> String {
     format!("networks = \"any\"\nlisten = \"{GATEWAY}:{CONTROL_PORT}\"\n")
 }

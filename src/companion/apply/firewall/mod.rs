@@ -49,6 +49,8 @@ pub struct Firewall {
     looked: Option<Awake>,
     /// Nothing of ours is there.
     is_clear: bool,
+    /// What is there, and not wanted, is not this program's to remove.
+    is_denied: bool,
 }
 
 /// Who is let in, as companion.toml says.
@@ -77,7 +79,8 @@ struct Done {
 }
 
 impl Firewall {
-    /// No openings yet. What an earlier run left behind is for [`clear`].
+    /// No openings yet. What an earlier run left behind is for [`clear_leftovers`]; where that could not do it, as the firewall did not
+    /// answer at the start of Windows, it is done as soon as that does.
     pub fn new(state_dir: &Path) -> Self {
         Self {
             doors: Doors::new(state_dir),
@@ -86,7 +89,8 @@ impl Firewall {
             state_dir: state_dir.to_owned(),
             opinions: Opinions::new(),
             looked: None,
-            is_clear: true,
+            is_clear: !has_mark(state_dir),
+            is_denied: false,
         }
     }
 
@@ -126,7 +130,7 @@ impl Firewall {
             .opinions
             .values()
             .filter_map(|opinion| opinion.as_ref().err());
-        !failures.any(is_unfinished) && (self.is_clear || !self.wanted.is_empty())
+        !failures.any(is_unfinished) && (self.is_clear || self.is_denied || !self.wanted.is_empty())
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
@@ -145,6 +149,7 @@ impl Firewall {
         let done = done.unwrap_or_default();
         self.looked = Some(now);
         self.is_clear = self.wanted.is_empty() && done.left.is_none();
+        self.is_denied = done.left == Some(StoreError::Denied);
         if self.is_clear {
             unmark(&self.state_dir);
         }
@@ -173,10 +178,10 @@ impl Firewall {
 
 /// Removes what an earlier run has left. Costs nothing where there was nothing: Windows is not asked then.
 pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
-    // A mark that cannot be read is one.
-    match read_state_file(state_dir, MARK, 1) {
-        Ok(None) => Cleared::default(),
-        Ok(Some(_)) | Err(_) => clear(state_dir),
+    if has_mark(state_dir) {
+        clear(state_dir)
+    } else {
+        Cleared::default()
     }
 }
 
@@ -191,6 +196,11 @@ pub(crate) fn clear(state_dir: &Path) -> Cleared {
         foreign: Vec::new(),
         left: done.left.map(|error| error.to_string()),
     }
+}
+
+fn has_mark(state_dir: &Path) -> bool {
+    // One that cannot be read is one.
+    !matches!(read_state_file(state_dir, MARK, 1), Ok(None))
 }
 
 fn mark(state_dir: &Path, is_due: bool) -> Result<(), wslnet_link::StoreError> {

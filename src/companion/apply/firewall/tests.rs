@@ -149,6 +149,39 @@ async fn a_rule_of_the_hyper_v_firewall_lets_in_no_more_than_that_of_windows_fir
 }
 
 #[tokio::test]
+async fn what_could_not_be_removed_at_the_start_goes_as_soon_as_the_firewall_lets_it() {
+    let bench = Bench::new();
+    let mut former = bench.firewall();
+    former
+        .keep(&openings(&[(8000, Mode::VirtioProxy)]), NEIGHBOURS)
+        .await;
+    drop(former);
+    let file = bench.folder.path().join("firewall-rules.toml");
+    let writable = |text: String| std::fs::write(&file, text).unwrap();
+    writable(bench.rules().replace("writable = true", "writable = false"));
+    assert!(clear_leftovers(bench.folder.path()).left.is_some());
+
+    let mut firewall = bench.firewall();
+    assert!(firewall.is_due(host::awake()) && !firewall.is_settled());
+    firewall.keep(&BTreeMap::new(), NEIGHBOURS).await;
+    assert!(
+        firewall.is_settled(),
+        "without the right, a look now and then is enough"
+    );
+    writable(bench.rules().replace("writable = false", "writable = true"));
+    firewall.looked = None;
+    firewall.keep(&BTreeMap::new(), NEIGHBOURS).await;
+
+    assert!(!bench.rules().contains("shared port"), "{}", bench.rules());
+    assert!(firewall.is_settled() && !firewall.is_due(host::awake()));
+    assert_eq!(
+        clear_leftovers(bench.folder.path()),
+        Cleared::default(),
+        "nor a mark"
+    );
+}
+
+#[tokio::test]
 async fn a_rule_that_somebody_took_away_comes_back_with_the_next_look() {
     let bench = Bench::new();
     let mut firewall = bench.firewall();
