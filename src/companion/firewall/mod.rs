@@ -24,7 +24,7 @@ pub use findings::{Finding, Question, findings};
 pub use hyperv::{FoundHyperVRule, HyperVRule, is_our_hyperv_rule};
 pub use look::{Look, Policy, Profile, Void};
 use ports::is_port_rule;
-pub use ports::{Acceptor, PortRules, Ports, clear_leftovers, clear_ports};
+pub use ports::{PortRules, Ports, clear_leftovers, clear_ports};
 pub use program::{Installation, install, program_rules, remove};
 pub use rule::{GROUP, Properties, Rule, Scope};
 pub use setting::Setting;

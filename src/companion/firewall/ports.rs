@@ -1,5 +1,5 @@
-//! Rules for single ports, kept at run time where it is not this program that accepts the connections: with portproxy it is a
-//! service of Windows, in mirrored mode the VM itself. They need an administrator's rights.
+//! Rules for single ports with portproxy, kept at run time: there it is the service IP Helper that accepts the connections, and not this
+//! program. They need an administrator's rights. (Ports that WSL shares with Windows have rules of their own: `apply/firewall`.)
 //!
 //! **One rule for each port.** A rule could name many, but nobody says how many, and a change would take the rule away for a moment,
 //! and with it everybody's port. So each port comes and goes by itself.
@@ -30,24 +30,17 @@ const MARK: &str = "firewall-ports";
 /// How long after a failure the same is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Who accepts the connections of the ports.
+const IP_HELPER: &str = "iphlpsvc";
+
 /// Ports of Windows.
 pub type Ports = BTreeSet<(Protocol, u16)>;
-
-/// Who accepts the connections of the ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceptor {
-    /// The service IP Helper, for portproxy.
-    IpHelper,
-    /// Anybody. Such a rule names no program and no service, and these alone Windows carries over to the Hyper-V firewall.
-    Anybody,
-}
 
 /// The rules for a changing set of ports.
 #[derive(Debug)]
 pub struct PortRules {
     store: Store,
     state_dir: PathBuf,
-    acceptor: Acceptor,
     networks: Categories,
     /// Those that are there; `None` while that is not known.
     there: Option<Vec<Properties>>,
@@ -58,11 +51,10 @@ pub struct PortRules {
 
 impl PortRules {
     /// None yet. `state_dir` has the mark, and on Linux the file that stands for the firewall.
-    pub fn new(state_dir: &Path, acceptor: Acceptor) -> Self {
+    pub fn new(state_dir: &Path) -> Self {
         Self {
             store: Store::new(state_dir),
             state_dir: state_dir.to_owned(),
-            acceptor,
             networks: Categories::TRUSTED,
             there: None,
             failed: None,
@@ -204,16 +196,12 @@ impl PortRules {
     }
 
     fn rule(&self, port: (Protocol, u16)) -> Rule {
-        let service = match self.acceptor {
-            Acceptor::IpHelper => Some("iphlpsvc".to_owned()),
-            Acceptor::Anybody => None,
-        };
         Rule {
             name: name(port),
             description: "Lets the local network reach a port of WSL; wslnet-companion removes it by itself"
                 .to_owned(),
             program: None,
-            service,
+            service: Some(IP_HELPER.to_owned()),
             protocol: port.0,
             local_ports: [port.1].into(),
             local_addresses: BTreeSet::new(),

@@ -21,7 +21,7 @@ mod interface;
 mod linux;
 mod networks;
 mod obstacle;
-mod portproxy;
+pub mod portproxy;
 mod service;
 #[cfg(windows)]
 mod windows;
@@ -49,8 +49,11 @@ pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 pub use service::Service;
 #[cfg(windows)]
+pub use windows::Stamp;
+#[cfg(windows)]
 pub(crate) use windows::{
-    Process, ServiceHandle, com, end_this_process, is_missing_key, service, system_directory, wide,
+    Access, Key, PORTPROXY, Process, ServiceHandle, com, end_this_process, is_missing_key, portproxy_entries,
+    portproxy_stamp, service, system_directory, table_key, wide,
 };
 
 /// The network interfaces of this machine, by index, each with its addresses in order and without a category, which

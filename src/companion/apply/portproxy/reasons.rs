@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use wslnet_console::output::chain;
 
-use super::entry::Found;
 use super::journal::JournalError;
 use super::system::Service;
+use crate::host::portproxy::Found;
 use crate::host::{PortHolder, describe};
 use crate::plan::{Failure, Stuck};
 
