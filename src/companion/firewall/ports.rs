@@ -11,15 +11,13 @@
 //! made before the first of them, tells the next start that it has to look at all ([`clear_leftovers`]).
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use wslnet_link::{read_state_file, replace_state_file};
 use wslnet_protocol::Protocol;
 
 use super::program::clear;
-use super::{Changes, Properties, Rule, Scope, Store, StoreError, changes};
+use super::{Changes, Mark, Properties, Rule, Scope, Store, StoreError, changes};
 use crate::host::{Awake, Categories};
 use crate::purge::Cleared;
 
@@ -40,7 +38,7 @@ pub type Ports = BTreeSet<(Protocol, u16)>;
 #[derive(Debug)]
 pub struct PortRules {
     store: Store,
-    state_dir: PathBuf,
+    mark: Mark,
     networks: Categories,
     /// Those that are there; `None` while that is not known.
     there: Option<Vec<Properties>>,
@@ -54,7 +52,7 @@ impl PortRules {
     pub fn new(state_dir: &Path) -> Self {
         Self {
             store: Store::new(state_dir),
-            state_dir: state_dir.to_owned(),
+            mark: Mark::new(state_dir, MARK),
             networks: Categories::TRUSTED,
             there: None,
             failed: None,
@@ -140,7 +138,8 @@ impl PortRules {
             return;
         }
         let Changes { remove, add } = todo;
-        if let Err(error) = self.mark(!add.is_empty()) {
+        let marked = if add.is_empty() { Ok(()) } else { self.mark.set() };
+        if let Err(error) = marked {
             self.fail(StoreError::Other(error.to_string()), wanted, now);
             return;
         }
@@ -161,7 +160,7 @@ impl PortRules {
             there.retain(|rule| !gone.contains(&rule.name));
             there.extend(new.iter().map(Rule::properties));
             if there.is_empty() {
-                unmark(&self.state_dir);
+                self.mark.clear();
             }
         }
         self.succeed();
@@ -186,13 +185,6 @@ impl PortRules {
         let store = self.store.clone();
         let asked = tokio::task::spawn_blocking(move || question(&store)).await;
         asked.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
-    }
-
-    fn mark(&self, is_due: bool) -> io::Result<()> {
-        if is_due && !has_mark(&self.state_dir) {
-            replace_state_file(&self.state_dir, MARK, b"").map_err(io::Error::other)?;
-        }
-        Ok(())
     }
 
     fn rule(&self, port: (Protocol, u16)) -> Rule {
@@ -220,23 +212,9 @@ pub(super) fn is_port_rule(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-fn has_mark(state_dir: &Path) -> bool {
-    // One that cannot be read is one.
-    !matches!(read_state_file(state_dir, MARK, 1), Ok(None))
-}
-
-fn unmark(state_dir: &Path) {
-    match std::fs::remove_file(state_dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
 /// Removes the port rules that an earlier run left behind. Costs nothing where there were none: Windows is not asked then.
 pub fn clear_leftovers(state_dir: &Path) -> Cleared {
-    if has_mark(state_dir) {
+    if Mark::new(state_dir, MARK).is_set() {
         clear_ports(state_dir)
     } else {
         Cleared::default()
@@ -247,7 +225,7 @@ pub fn clear_leftovers(state_dir: &Path) -> Cleared {
 pub fn clear_ports(state_dir: &Path) -> Cleared {
     let cleared = clear(&Store::new(state_dir), is_port_rule);
     if cleared.left.is_none() {
-        unmark(state_dir);
+        Mark::new(state_dir, MARK).clear();
     }
     cleared
 }

@@ -241,6 +241,10 @@ fn a_file_in_the_place_of_the_state_folder_is_refused() {
     assert!(said.contains("must be a folder"), "{said}");
     let (found, _) = windows.try_system("sc", &["query", NAME]);
     assert!(!found, "no service is made then");
+
+    let told = windows.bare(&["uninstall"]);
+    assert!(told.contains("what is written there removes nothing"), "{told}");
+    assert!(!windows.file(PROGRAM).exists());
 }
 
 #[test]

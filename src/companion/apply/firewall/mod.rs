@@ -14,17 +14,15 @@
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use wslnet_link::{read_state_file, replace_state_file};
 use wslnet_protocol::Mode;
 
 use self::rules::{hyperv_rule, is_ours, rule};
 use crate::config::Clients;
-use crate::firewall::{HyperV, HyperVRule, Properties, Rule, Store, StoreError, changes};
+use crate::firewall::{HyperV, HyperVRule, Mark, Properties, Rule, Store, StoreError, changes};
 use crate::host::{self, Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Failure, Opening, Opinions, Stuck};
@@ -44,7 +42,7 @@ pub struct Firewall {
     doors: Doors,
     wanted: BTreeMap<Key, Opening>,
     admitted: Admitted,
-    state_dir: PathBuf,
+    mark: Mark,
     opinions: Opinions,
     looked: Option<Awake>,
     /// Nothing of ours is there.
@@ -82,14 +80,15 @@ impl Firewall {
     /// No openings yet. What an earlier run left behind is for [`clear_leftovers`]; where that could not do it, as the firewall did not
     /// answer at the start of Windows, it is done as soon as that does.
     pub fn new(state_dir: &Path) -> Self {
+        let mark = Mark::new(state_dir, MARK);
         Self {
             doors: Doors::new(state_dir),
             wanted: BTreeMap::new(),
             admitted: Admitted::default(),
-            state_dir: state_dir.to_owned(),
             opinions: Opinions::new(),
             looked: None,
-            is_clear: !has_mark(state_dir),
+            is_clear: !mark.is_set(),
+            mark,
             is_denied: false,
         }
     }
@@ -141,7 +140,12 @@ impl Firewall {
         }
         self.wanted.clone_from(wanted);
         self.admitted = admitted;
-        if let Err(error) = mark(&self.state_dir, !wanted.is_empty()) {
+        let marked = if wanted.is_empty() {
+            Ok(())
+        } else {
+            self.mark.set()
+        };
+        if let Err(error) = marked {
             tracing::warn!(%error, "should this program be killed, only `purge` will find the firewall rules that it makes");
         }
         let (doors, wanted) = (self.doors.clone(), wanted.clone());
@@ -151,7 +155,7 @@ impl Firewall {
         self.is_clear = self.wanted.is_empty() && done.left.is_none();
         self.is_denied = done.left == Some(StoreError::Denied);
         if self.is_clear {
-            unmark(&self.state_dir);
+            self.mark.clear();
         }
         for (key, opinion) in &done.opinions {
             let told = self.opinions.get(key);
@@ -178,7 +182,7 @@ impl Firewall {
 
 /// Removes what an earlier run has left. Costs nothing where there was nothing: Windows is not asked then.
 pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
-    if has_mark(state_dir) {
+    if Mark::new(state_dir, MARK).is_set() {
         clear(state_dir)
     } else {
         Cleared::default()
@@ -189,33 +193,12 @@ pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
 pub(crate) fn clear(state_dir: &Path) -> Cleared {
     let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default());
     if done.left.is_none() {
-        unmark(state_dir);
+        Mark::new(state_dir, MARK).clear();
     }
     Cleared {
         removed: done.removed,
         foreign: Vec::new(),
         left: done.left.map(|error| error.to_string()),
-    }
-}
-
-fn has_mark(state_dir: &Path) -> bool {
-    // One that cannot be read is one.
-    !matches!(read_state_file(state_dir, MARK, 1), Ok(None))
-}
-
-fn mark(state_dir: &Path, is_due: bool) -> Result<(), wslnet_link::StoreError> {
-    if is_due && !matches!(read_state_file(state_dir, MARK, 1), Ok(Some(_))) {
-        replace_state_file(state_dir, MARK, b"")?;
-    }
-    Ok(())
-}
-
-fn unmark(state_dir: &Path) {
-    match std::fs::remove_file(state_dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
-        }
-        Ok(()) | Err(_) => {}
     }
 }
 

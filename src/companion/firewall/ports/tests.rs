@@ -55,7 +55,7 @@ async fn each_port_has_a_rule_from_before_it_opens_until_after_it_closes() {
         ("LocalSubnet", 3, 6)
     );
     rules.close(&Ports::new(), now).await;
-    assert!(names(folder.path()).is_empty() && !has_mark(folder.path()));
+    assert!(names(folder.path()).is_empty() && !Mark::new(folder.path(), MARK).is_set());
 }
 
 #[tokio::test]
