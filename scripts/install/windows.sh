@@ -142,8 +142,10 @@ print_by_hand() {
 Windows' part could not be installed from here: $windows_trouble
 The distro's part is done. On Windows, in a PowerShell (not as administrator: it asks for one by itself):
 
-  Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$env:TEMP
-  & "\$env:TEMP\\wslnet-companion.exe" install${form:+ $form}
+  \$setup = New-Item -ItemType Directory -Force "\$env:LOCALAPPDATA\\wslnet-setup"
+  Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$setup
+  & "\$setup\\wslnet-companion.exe" install${form:+ $form}
+  Remove-Item -Recurse \$setup
   & "\$env:ProgramFiles\\wslnet\\wslnet-companion.exe" pair $(quoted "$name")
 
 Then, here: wslnetd status

@@ -9,7 +9,8 @@ use wslnet_link::{PublicKey, StoreError};
 
 /// What to do where the folder is not the user's own.
 const ELEVATE: &str = "this folder is for administrators only, as the service's is: run the command again in an administrator's \
-                       terminal of the same Windows user";
+                       terminal of the same Windows user. Where that user is none, an administrator trusts the key by \
+                       `wslnet-companion trust NAME KEY`, and the distro the companion's by `wslnetd trust KEY`";
 
 /// The keys of this side.
 #[derive(Debug)]

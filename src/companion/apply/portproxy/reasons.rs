@@ -46,7 +46,7 @@ pub(super) fn unreadable(error: &io::Error) -> String {
 pub(super) fn unwritable(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::PermissionDenied {
         format!(
-            "this program may not change Windows' portproxy: run it as a Windows service or as an administrator, or \
+            "this program may not change Windows' portproxy: run it as a Windows service (`wslnet-companion install --service`) or as an administrator, or \
              {OTHER_BACKEND}"
         )
     } else {
