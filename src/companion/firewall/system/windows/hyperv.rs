@@ -18,9 +18,9 @@ use windows::Win32::System::Rpc::{RPC_C_AUTHN_WINNT, RPC_C_AUTHZ_NONE};
 use windows::Win32::System::Variant::{VARIANT, VT_ARRAY, VT_BSTR, VT_I4};
 use windows::Win32::System::Wmi::{
     IWbemClassObject, IWbemLocator, IWbemServices, WBEM_E_ACCESS_DENIED, WBEM_E_INVALID_CLASS,
-    WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND, WBEM_FLAG_CREATE_OR_UPDATE, WBEM_FLAG_FORWARD_ONLY,
-    WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE, WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS,
-    WbemLocator,
+    WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND, WBEM_FLAG_CONNECT_USE_MAX_WAIT, WBEM_FLAG_CREATE_OR_UPDATE,
+    WBEM_FLAG_FORWARD_ONLY, WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE,
+    WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS, WbemLocator,
 };
 use windows::core::{BSTR, Error, HRESULT, HSTRING, IUnknown, Interface, PCWSTR, Result};
 
@@ -152,9 +152,11 @@ fn connect() -> Result<IWbemServices> {
     // SAFETY: the class and the interface belong together; COM's thread has initialised COM.
     let locator: IWbemLocator = unsafe { CoCreateInstance(&WbemLocator, None, CLSCTX_INPROC_SERVER) }?;
     let none = BSTR::new();
+    // Without it a server that is broken is waited for without an end, and with it for two minutes.
+    let wait = WBEM_FLAG_CONNECT_USE_MAX_WAIT.0;
     // SAFETY: the object is alive, and so are the texts; empty ones mean this user, on this machine.
     let services =
-        unsafe { locator.ConnectServer(&BSTR::from(NAMESPACE), &none, &none, &none, 0, &none, None) }?;
+        unsafe { locator.ConnectServer(&BSTR::from(NAMESPACE), &none, &none, &none, wait, &none, None) }?;
     as_ourselves(&services.cast()?)?;
     Ok(services)
 }
