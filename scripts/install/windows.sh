@@ -146,8 +146,10 @@ print_by_hand() {
 Windows' part could not be installed from here: $windows_trouble
 The distro's part is done. On Windows, in a PowerShell (not as administrator: it asks for one by itself):
 
-  Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$env:TEMP
-  & "\$env:TEMP\\wslnet-companion.exe" install${form:+ $form} --pair $(quoted "$name")
+  \$setup = New-Item -ItemType Directory -Force "\$env:LOCALAPPDATA\\wslnet-setup"
+  Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$setup
+  & "\$setup\\wslnet-companion.exe" install${form:+ $form} --pair $(quoted "$name")
+  Remove-Item -Recurse \$setup
 
 Then, here: wslnetd status
 TEXT

@@ -30,7 +30,7 @@ mod statuses;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wslnet_protocol::{ForwardId, ForwardState, Mode, Reach};
 use wslnet_relay::Connections;
@@ -103,6 +103,8 @@ pub struct Opening {
     pub mode: Mode,
     /// Where it is to be reached on networks; empty while no network interface is fit for it.
     pub listen: BTreeSet<SocketAddr>,
+    /// The networks of these addresses: an address in each, and how many bits are the network's.
+    pub networks: BTreeSet<(IpAddr, u8)>,
     /// Whether Windows itself reaches it at its 127.0.0.1.
     pub is_on_loopback: bool,
 }

@@ -19,6 +19,17 @@ struct Part {
     clear: fn(&Paths) -> Cleared,
     /// Whether it was made by `install`, and stays until the program is uninstalled.
     installed: bool,
+    /// Whether a journal in the state directory says what is ours, so that whoever can write there says what is removed.
+    by_journal: bool,
+}
+
+/// What the state directory is to a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journals {
+    /// What is written there is our own word.
+    Count,
+    /// Somebody else may have written there: nothing is removed on its word.
+    DoNotCount,
 }
 
 /// How much is to be removed.
@@ -37,6 +48,7 @@ const PARTS: &[Part] = &[
         after_crash: |paths| portproxy::clear(&paths.state_dir),
         clear: |paths| portproxy::clear(&paths.state_dir),
         installed: false,
+        by_journal: true,
     },
     // Behind the entries that they let clients reach.
     Part {
@@ -44,24 +56,28 @@ const PARTS: &[Part] = &[
         after_crash: |paths| firewall::clear_leftovers(&paths.state_dir),
         clear: |paths| firewall::clear_ports(&paths.state_dir),
         installed: false,
+        by_journal: false,
     },
     Part {
         name: "firewall rules for ports that WSL shares",
         after_crash: |paths| shared_ports::clear_leftovers(&paths.state_dir),
         clear: |paths| shared_ports::clear(&paths.state_dir),
         installed: false,
+        by_journal: false,
     },
     Part {
         name: "names in the hosts file",
         after_crash: clear_names,
         clear: clear_names,
         installed: false,
+        by_journal: false,
     },
     Part {
         name: "firewall rules for the program",
         after_crash: |_| Cleared::default(),
         clear: |paths| firewall::remove(&Store::new(&paths.state_dir)),
         installed: true,
+        by_journal: false,
     },
 ];
 
@@ -119,29 +135,36 @@ pub(crate) fn leftovers(paths: &Paths) {
 /// # Errors
 /// Why something is left, each reason with its part. What was removed is in `told` all the same.
 pub(crate) fn everything(paths: &Paths, extent: Extent, told: &mut String) -> Result<(), String> {
-    clear(paths, extent, told, tell_nothing)
+    clear(paths, extent, Journals::Count, told, tell_nothing)
 }
 
 /// Removes everything of that extent, and says what was removed.
 ///
 /// # Errors
 /// The same.
-#[cfg(windows)]
-pub(crate) fn quietly(paths: &Paths, extent: Extent, told: &mut String) -> Result<(), String> {
-    clear(paths, extent, told, |_, _| {})
+#[cfg(any(windows, test))]
+pub(crate) fn quietly(
+    paths: &Paths,
+    extent: Extent,
+    journals: Journals,
+    told: &mut String,
+) -> Result<(), String> {
+    clear(paths, extent, journals, told, |_, _| {})
 }
 
 fn clear(
     paths: &Paths,
     extent: Extent,
+    journals: Journals,
     told: &mut String,
     tell_nothing: impl Fn(&str, &mut String),
 ) -> Result<(), String> {
     let mut reasons = Vec::new();
-    for part in PARTS
-        .iter()
-        .filter(|part| extent == Extent::Installation || !part.installed)
-    {
+    let is_meant = |part: &&Part| {
+        (extent == Extent::Installation || !part.installed)
+            && (journals == Journals::Count || !part.by_journal)
+    };
+    for part in PARTS.iter().filter(is_meant) {
         let cleared = (part.clear)(paths);
         tell(&cleared, told);
         if cleared == Cleared::default() {
@@ -183,6 +206,26 @@ mod tests {
     use super::*;
     use crate::firewall::Installation;
     use crate::host::Categories;
+
+    #[test]
+    fn a_journal_that_somebody_else_may_have_written_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            config: folder.path().join("companion.toml"),
+            state_dir: folder.path().to_owned(),
+            run_dir: folder.path().to_owned(),
+            hosts: None,
+        };
+        // A journal that is none is an error wherever it is read.
+        wslnet_link::replace_state_file(folder.path(), "portproxy.json", b"planted").unwrap();
+
+        let mut told = String::new();
+        let refused = quietly(&paths, Extent::Installation, Journals::DoNotCount, &mut told);
+        let read = quietly(&paths, Extent::Installation, Journals::Count, &mut told);
+
+        assert_eq!(refused, Ok(()));
+        assert!(read.unwrap_err().contains("portproxy entries"));
+    }
 
     #[test]
     fn what_install_made_stays_at_a_start_and_a_purge_and_goes_with_the_installation() {

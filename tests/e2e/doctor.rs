@@ -44,7 +44,7 @@ fn refusal_silence_and_no_way_are_told_apart_with_their_fixes() {
     fails(
         &rig.distro,
         "does not answer",
-        "New-NetFirewallRule -DisplayName wslnet",
+        "`wslnet-companion install` on Windows",
     );
     world.windows.net.ip("route del blackhole 172.28.0.2/32");
 

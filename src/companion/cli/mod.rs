@@ -90,7 +90,7 @@ impl Places {
 enum Command {
     /// Run in the foreground until Ctrl-C
     Run {
-        /// Where to listen for distros [default: port 9756 of the WSL adapter]
+        /// Where to listen for distros [default: port 9756 of the WSL adapter and of 127.0.0.1]
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<SocketAddr>,
         /// Run without a window, and return as soon as the program answers (Windows)
@@ -136,7 +136,7 @@ enum Command {
     /// What the service control manager starts
     #[command(hide = true)]
     RunService {
-        /// Where to listen for distros [default: port 9756 of the WSL adapter]
+        /// Where to listen for distros [default: port 9756 of the WSL adapter and of 127.0.0.1]
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<SocketAddr>,
     },

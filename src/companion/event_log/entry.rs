@@ -35,7 +35,7 @@ impl Entry {
     pub(super) fn new(kind: Kind, text: &str) -> Self {
         Self {
             kind,
-            text: wslnet_console::text::clean(text, LIMIT),
+            text: wslnet_console::text::clean(literal(text), LIMIT),
         }
     }
 
@@ -52,6 +52,12 @@ impl Entry {
         event.record(&mut text);
         Some(Self::new(kind, &format!("{}{}", text.message, text.fields)))
     }
+}
+
+/// A text in which the event viewer finds nothing to insert: to it `%1` is the first text of an event and `%%1` a message of Windows
+/// (learn.microsoft.com/windows/win32/api/winbase/nf-winbase-reporteventw, remarks), and names are chosen by others.
+fn literal(text: &str) -> String {
+    text.replace('%', "% ")
 }
 
 /// The message first, whatever stands before it, then the fields.
@@ -115,6 +121,19 @@ mod tests {
             (Kind::Information, "exposed distro=ubuntu"),
         ];
         assert_eq!(entries, expected.map(|(kind, text)| Entry::new(kind, text)));
+    }
+
+    #[test]
+    fn the_event_viewer_has_nothing_to_insert() {
+        let entries = entries(|| tracing::warn!(name = "%1 %%1 %!S! 100%", "odd"));
+
+        assert_eq!(
+            entries,
+            [Entry {
+                kind: Kind::Warning,
+                text: "odd name=% 1 % % 1 % !S! 100% ".to_owned()
+            }]
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub enum StoreError {
     NoAnswer,
     /// This program has not the right.
     #[error(
-        "this program may not change the rules of Windows Firewall: that takes an administrator or the Windows service (run \
-         `wslnet-companion install` once as an administrator)"
+        "this program may not change the rules of Windows Firewall: that takes the Windows service (`wslnet-companion install --service`) \
+         or a window of an administrator"
     )]
     Denied,
     /// Its service does not run.

@@ -191,7 +191,8 @@ fn missing_rules(look: &Look, used: Categories, question: Question<'_>) -> Vec<F
 
 fn install_again(image: &Path) -> String {
     format!(
-        "run `wslnet-companion install` as an administrator (the rules must name {}, and cover the categories in `networks`)",
+        "run `wslnet-companion install`, which asks for an administrator by itself: it makes the rules for the program that it installs, in \
+         the networks that `networks` names (what runs now is {})",
         wslnet_console::text::clean(image.display().to_string(), 260)
     )
 }

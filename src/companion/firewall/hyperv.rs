@@ -3,66 +3,94 @@
 //! The Hyper-V firewall stands between the network and the virtual machine where that has Windows' own addresses (mirrored mode). A rule
 //! names the creator of the machines for which it holds, and ours name WSL: no program of Windows is reachable by one.
 //! Windows makes such rules from those of its own firewall that name ports and addresses only, unless a policy
-//! (`AllowHostPolicyMerge`) forbids that, and then there are ours.
+//! (`AllowHostPolicyMerge`) forbids that, and then there are ours. They let in no more than that one: what is not asked for by an
+//! address, a network or a category would be open to it.
+//!
+//! In what words Windows gives addresses back is written nowhere. So nothing is read back but the name, and the name says it all.
 
+use std::collections::BTreeSet;
+
+use ring::digest::{SHA256, digest};
 use wslnet_protocol::Protocol;
+
+use super::Scope;
+use super::rule::profiles_bits;
+use crate::host::Categories;
 
 /// What marks the names of ours.
 const PREFIX: &str = "wslnet";
-/// What marks those that let everybody in.
-const ANYBODY: &str = "any";
+/// How many bytes of a digest are in a name.
+const DIGEST: usize = 8;
 
 /// A rule that lets clients in to a port of WSL's virtual machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HyperVRule {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The port, not 0.
     pub port: u16,
-    /// Whether only clients of the networks that Windows is in are let in.
-    pub local_subnet: bool,
+    /// To which addresses of Windows; none means all.
+    pub local_addresses: BTreeSet<Scope>,
+    /// From which networks; none means all. Named by their numbers: the documentation knows no word for "the local subnet" here.
+    pub remote_addresses: BTreeSet<Scope>,
+    /// In networks of which categories.
+    pub profiles: Categories,
 }
 
 /// A rule of ours that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundHyperVRule {
-    /// Which.
-    pub rule: HyperVRule,
+    /// Its name.
+    pub name: String,
     /// Whether it still does what it should: somebody can switch it off, or turn it round.
     pub is_in_force: bool,
 }
 
 impl HyperVRule {
-    /// Its `InstanceID`, which says all that it does.
-    pub fn name(self) -> String {
+    /// Its `InstanceID`, which says all that it does: of where it holds it has a digest.
+    pub fn name(&self) -> String {
         let Self {
             protocol,
             port,
-            local_subnet,
+            local_addresses,
+            remote_addresses,
+            profiles,
         } = self;
-        if local_subnet {
-            format!("{PREFIX}-{protocol}-{port}")
-        } else {
-            format!("{PREFIX}-{protocol}-{port}-{ANYBODY}")
-        }
+        let profiles = profiles_bits(*profiles);
+        let scope = format!("{profiles} {} {}", list(local_addresses), list(remote_addresses));
+        let digest = digest(&SHA256, scope.as_bytes());
+        let hex = digest
+            .as_ref()
+            .iter()
+            .take(DIGEST)
+            .map(|byte| format!("{byte:02x}"));
+        format!("{PREFIX}-{protocol}-{port}-{}", hex.collect::<String>())
     }
+}
 
-    /// The rule of ours with this name; `None` if it is none of ours.
-    pub fn of_name(name: &str) -> Option<Self> {
-        let mut parts = name.split('-').skip(1);
-        let protocol = match parts.next()? {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return None,
-        };
-        let rule = Self {
-            protocol,
-            port: parts.next()?.parse().ok().filter(|port| *port != 0)?,
-            local_subnet: parts.next() != Some(ANYBODY),
-        };
-        // Nothing but the one spelling: what merely resembles a name of ours is somebody else's.
-        (rule.name() == name).then_some(rule)
-    }
+/// Whether a rule of this name is one of ours. Nothing but the one spelling: what merely resembles a name of ours is somebody else's.
+pub fn is_our_hyperv_rule(name: &str) -> bool {
+    let mut parts = name.split('-');
+    let (prefix, protocol) = (parts.next(), parts.next());
+    let (port, digest, more) = (parts.next(), parts.next(), parts.next());
+    let is_port = |text: &str| {
+        let port = text.parse::<u16>();
+        port.is_ok_and(|port| port != 0 && port.to_string() == text)
+    };
+    let is_digest = |text: &str| {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+        text.len() == 2 * DIGEST && text.bytes().all(is_digit)
+    };
+    prefix == Some(PREFIX)
+        && matches!(protocol, Some("tcp" | "udp"))
+        && port.is_some_and(is_port)
+        && digest.is_some_and(is_digest)
+        && more.is_none()
+}
+
+fn list(scopes: &BTreeSet<Scope>) -> String {
+    let texts: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }
 
 #[cfg(test)]
@@ -71,20 +99,46 @@ mod tests {
 
     use super::*;
 
+    fn rule() -> HyperVRule {
+        HyperVRule {
+            protocol: Protocol::Tcp,
+            port: 8000,
+            local_addresses: [Scope::network(([192, 0, 2, 7]).into(), 32)].into(),
+            remote_addresses: [Scope::network(([192, 0, 2, 7]).into(), 24)].into(),
+            profiles: Categories::TRUSTED,
+        }
+    }
+
+    #[test]
+    fn rules_that_let_in_something_else_have_other_names() {
+        let changes: [fn(&mut HyperVRule); 6] = [
+            |_| {},
+            |rule| rule.port = 8001,
+            |rule| rule.protocol = Protocol::Udp,
+            |rule| rule.local_addresses.clear(),
+            |rule| rule.remote_addresses.clear(),
+            |rule| rule.profiles = Categories::ALL,
+        ];
+        let name = |change: fn(&mut HyperVRule)| {
+            let mut rule = rule();
+            change(&mut rule);
+            rule.name()
+        };
+
+        assert_eq!(
+            changes.map(name).into_iter().collect::<BTreeSet<_>>().len(),
+            changes.len()
+        );
+    }
+
     proptest! {
         #[test]
-        fn every_rule_is_known_again_by_its_name(port in 1_u16.., udp: bool, local_subnet: bool) {
+        fn every_rule_is_known_again_by_its_name(port in 1_u16.., udp: bool, everywhere: bool) {
             let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-            let rule = HyperVRule { protocol, port, local_subnet };
+            let profiles = if everywhere { Categories::ALL } else { Categories::TRUSTED };
+            let rule = HyperVRule { protocol, port, profiles, ..rule() };
 
-            prop_assert_eq!(HyperVRule::of_name(&rule.name()), Some(rule));
-        }
-
-        #[test]
-        fn a_name_that_is_taken_for_ours_is_one_that_we_give(name in "(wslnet|WslCore)?-?(tcp|udp|TCP)?-?0?[0-9]{0,6}(-any)?-?") {
-            if let Some(rule) = HyperVRule::of_name(&name) {
-                prop_assert_eq!(rule.name(), name);
-            }
+            prop_assert!(is_our_hyperv_rule(&rule.name()), "{}", rule.name());
         }
     }
 
@@ -92,14 +146,18 @@ mod tests {
     fn names_of_others_are_not_ours() {
         for name in [
             "wslnet",
-            "wslnet-tcp-0",
-            "wslnet-tcp-080",
-            "wslnet-tcp-80-",
-            "other-tcp-80",
-            "wslnet-tcp-80-any-more",
+            "wslnet-tcp-80",
+            "wslnet-tcp-0-0123456789abcdef",
+            "wslnet-tcp-080-0123456789abcdef",
+            "wslnet-tcp-+80-0123456789abcdef",
+            "wslnet-TCP-80-0123456789abcdef",
+            "wslnet-tcp-80-0123456789abcdeF",
+            "wslnet-tcp-80-0123456789abcde",
+            "wslnet-tcp-80-0123456789abcdef-",
+            "other-tcp-80-0123456789abcdef",
             "",
         ] {
-            assert_eq!(HyperVRule::of_name(name), None, "{name}");
+            assert!(!is_our_hyperv_rule(name), "{name}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Rules for single ports, kept at run time where it is not this program that accepts the connections: with portproxy it is a
-//! service of Windows, in mirrored mode the VM itself. They need an administrator's rights.
+//! Rules for single ports with portproxy, kept at run time: there it is the service IP Helper that accepts the connections, and not this
+//! program. They need an administrator's rights. (Ports that WSL shares with Windows have rules of their own: `apply/firewall`.)
 //!
 //! **One rule for each port.** A rule could name many, but nobody says how many, and a change would take the rule away for a moment,
 //! and with it everybody's port. So each port comes and goes by itself.
@@ -11,15 +11,13 @@
 //! made before the first of them, tells the next start that it has to look at all ([`clear_leftovers`]).
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use wslnet_link::{read_state_file, replace_state_file};
 use wslnet_protocol::Protocol;
 
 use super::program::clear;
-use super::{Changes, Properties, Rule, Scope, Store, StoreError, changes};
+use super::{Changes, Mark, Properties, Rule, Scope, Store, StoreError, changes};
 use crate::host::{Awake, Categories};
 use crate::purge::Cleared;
 
@@ -30,24 +28,17 @@ const MARK: &str = "firewall-ports";
 /// How long after a failure the same is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Who accepts the connections of the ports.
+const IP_HELPER: &str = "iphlpsvc";
+
 /// Ports of Windows.
 pub type Ports = BTreeSet<(Protocol, u16)>;
-
-/// Who accepts the connections of the ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceptor {
-    /// The service IP Helper, for portproxy.
-    IpHelper,
-    /// Anybody. Such a rule names no program and no service, and these alone Windows carries over to the Hyper-V firewall.
-    Anybody,
-}
 
 /// The rules for a changing set of ports.
 #[derive(Debug)]
 pub struct PortRules {
     store: Store,
-    state_dir: PathBuf,
-    acceptor: Acceptor,
+    mark: Mark,
     networks: Categories,
     /// Those that are there; `None` while that is not known.
     there: Option<Vec<Properties>>,
@@ -58,11 +49,10 @@ pub struct PortRules {
 
 impl PortRules {
     /// None yet. `state_dir` has the mark, and on Linux the file that stands for the firewall.
-    pub fn new(state_dir: &Path, acceptor: Acceptor) -> Self {
+    pub fn new(state_dir: &Path) -> Self {
         Self {
             store: Store::new(state_dir),
-            state_dir: state_dir.to_owned(),
-            acceptor,
+            mark: Mark::new(state_dir, MARK),
             networks: Categories::TRUSTED,
             there: None,
             failed: None,
@@ -148,7 +138,8 @@ impl PortRules {
             return;
         }
         let Changes { remove, add } = todo;
-        if let Err(error) = self.mark(!add.is_empty()) {
+        let marked = if add.is_empty() { Ok(()) } else { self.mark.set() };
+        if let Err(error) = marked {
             self.fail(StoreError::Other(error.to_string()), wanted, now);
             return;
         }
@@ -169,7 +160,7 @@ impl PortRules {
             there.retain(|rule| !gone.contains(&rule.name));
             there.extend(new.iter().map(Rule::properties));
             if there.is_empty() {
-                unmark(&self.state_dir);
+                self.mark.clear();
             }
         }
         self.succeed();
@@ -196,24 +187,13 @@ impl PortRules {
         asked.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
     }
 
-    fn mark(&self, is_due: bool) -> io::Result<()> {
-        if is_due && !has_mark(&self.state_dir) {
-            replace_state_file(&self.state_dir, MARK, b"").map_err(io::Error::other)?;
-        }
-        Ok(())
-    }
-
     fn rule(&self, port: (Protocol, u16)) -> Rule {
-        let service = match self.acceptor {
-            Acceptor::IpHelper => Some("iphlpsvc".to_owned()),
-            Acceptor::Anybody => None,
-        };
         Rule {
             name: name(port),
             description: "Lets the local network reach a port of WSL; wslnet-companion removes it by itself"
                 .to_owned(),
             program: None,
-            service,
+            service: Some(IP_HELPER.to_owned()),
             protocol: port.0,
             local_ports: [port.1].into(),
             local_addresses: BTreeSet::new(),
@@ -232,23 +212,9 @@ pub(super) fn is_port_rule(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-fn has_mark(state_dir: &Path) -> bool {
-    // One that cannot be read is one.
-    !matches!(read_state_file(state_dir, MARK, 1), Ok(None))
-}
-
-fn unmark(state_dir: &Path) {
-    match std::fs::remove_file(state_dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
 /// Removes the port rules that an earlier run left behind. Costs nothing where there were none: Windows is not asked then.
 pub fn clear_leftovers(state_dir: &Path) -> Cleared {
-    if has_mark(state_dir) {
+    if Mark::new(state_dir, MARK).is_set() {
         clear_ports(state_dir)
     } else {
         Cleared::default()
@@ -259,7 +225,7 @@ pub fn clear_leftovers(state_dir: &Path) -> Cleared {
 pub fn clear_ports(state_dir: &Path) -> Cleared {
     let cleared = clear(&Store::new(state_dir), is_port_rule);
     if cleared.left.is_none() {
-        unmark(state_dir);
+        Mark::new(state_dir, MARK).clear();
     }
     cleared
 }

@@ -28,7 +28,7 @@ pub struct Installation<'a> {
 ///
 /// The one for the control port counts in all profiles, because the WSL adapter's network is public, hidden, and cannot be given
 /// another category; so it names the port. It names no address and no interface, since both change at a boot; but the program listens
-/// at the WSL adapter's address alone, and speaks to pinned keys only.
+/// there at the WSL adapter's address and at 127.0.0.1 alone, and speaks to pinned keys only.
 pub fn program_rules(installation: Installation<'_>) -> Vec<Rule> {
     let program = installation.program.to_string_lossy();
     let program = program.strip_prefix(r"\\?\").unwrap_or(&program);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use wslnet_protocol::Protocol;
@@ -164,6 +164,11 @@ fn profiles_number(categories: Categories) -> i32 {
     if categories == Categories::ALL {
         return ALL_PROFILES;
     }
+    profiles_bits(categories)
+}
+
+/// The bits of categories, without those that Windows has for later.
+pub(super) fn profiles_bits(categories: Categories) -> i32 {
     categories.iter().map(bit).sum()
 }
 
@@ -242,6 +247,25 @@ fn scope(text: &str) -> Option<Scope> {
 fn prefix_of(mask: Ipv4Addr) -> Option<u8> {
     let bits = mask.to_bits();
     (bits.leading_ones() == bits.count_ones()).then(|| u8::try_from(bits.count_ones()).ok())?
+}
+
+impl Scope {
+    /// The network of so many bits in which an address is. More bits than the address has are all of them.
+    pub fn network(address: IpAddr, prefix: u8) -> Self {
+        let (address, prefix) = match address {
+            IpAddr::V4(v4) => {
+                let prefix = prefix.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                (Ipv4Addr::from_bits(v4.to_bits() & mask).into(), prefix)
+            }
+            IpAddr::V6(v6) => {
+                let prefix = prefix.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                (Ipv6Addr::from_bits(v6.to_bits() & mask).into(), prefix)
+            }
+        };
+        Self::Network { address, prefix }
+    }
 }
 
 impl fmt::Display for Scope {
@@ -328,6 +352,21 @@ mod tests {
             let mut told = relay().properties();
             change(&mut told);
             assert_eq!(Rule::from_properties(&told), None, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_has_no_bits_of_hosts() {
+        for (address, prefix, network) in [
+            ("192.0.2.7", 24, "192.0.2.0/24"),
+            ("192.0.2.7", 32, "192.0.2.7/32"),
+            ("192.0.2.7", 255, "192.0.2.7/32"),
+            ("192.0.2.7", 0, "0.0.0.0/0"),
+            ("2001:db8::7", 64, "2001:db8::/64"),
+            ("2001:db8::7", 0, "::/0"),
+        ] {
+            let scope = Scope::network(address.parse().unwrap(), prefix);
+            assert_eq!(scope.to_string(), network, "{address} {prefix}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! what came of it, and must look.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub(crate) struct Aside {
     /// Runs on the thread before the first call.
     prepare: fn(),
     thread: Mutex<Option<Sender<Job>>>,
-    /// Somebody waited in vain, and the thread has not come back since.
-    is_stuck: AtomicBool,
+    /// The stage of the last call for which somebody waited in vain: until it is over, the thread is stuck.
+    overdue: Mutex<Option<Arc<AtomicU8>>>,
 }
 
 /// There is no answer.
@@ -41,6 +41,7 @@ mod stage {
     pub const WAITS: u8 = 0;
     pub const RUNS: u8 = 1;
     pub const GIVEN_UP: u8 = 2;
+    pub const OVER: u8 = 3;
 }
 
 impl Aside {
@@ -50,7 +51,7 @@ impl Aside {
             name,
             prepare,
             thread: Mutex::new(None),
-            is_stuck: AtomicBool::new(false),
+            overdue: Mutex::new(None),
         }
     }
 
@@ -63,15 +64,15 @@ impl Aside {
         patience: Duration,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NoAnswer> {
-        if self.is_stuck.load(Ordering::Acquire) {
+        if self.is_stuck() {
             return Err(NoAnswer::Late);
         }
         let (answer, reply) = mpsc::sync_channel(1);
         let stage = Arc::new(AtomicU8::new(stage::WAITS));
         let seen = stage.clone();
         self.send(Box::new(move || {
-            let _back = Back(&self.is_stuck);
             if advance(&seen, stage::RUNS) {
+                let _over = Over(&seen);
                 // Nobody may wait for it any more.
                 drop(answer.send(call()));
             }
@@ -81,17 +82,20 @@ impl Aside {
             Err(RecvTimeoutError::Disconnected) => Err(NoAnswer::Failed),
             Err(RecvTimeoutError::Timeout) => {
                 // One that has not begun waits behind another, whose caller says what is to be said of the thread.
-                if !advance(&stage, stage::GIVEN_UP) {
-                    self.is_stuck.store(true, Ordering::Release);
-                    // It may have come back between the two.
-                    if let Ok(value) = reply.try_recv() {
-                        self.is_stuck.store(false, Ordering::Release);
-                        return Ok(value);
-                    }
+                if advance(&stage, stage::GIVEN_UP) {
+                    return Err(NoAnswer::Late);
                 }
-                Err(NoAnswer::Late)
+                *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+                // It may have come between the two.
+                reply.try_recv().map_err(|_| NoAnswer::Late)
             }
         }
+    }
+
+    fn is_stuck(&self) -> bool {
+        let overdue = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |stage: &Arc<AtomicU8>| stage.load(Ordering::Acquire) == stage::OVER;
+        overdue.as_ref().is_some_and(|stage| !is_over(stage))
     }
 
     fn send(&'static self, job: Job) -> Result<(), NoAnswer> {
@@ -117,12 +121,12 @@ impl Aside {
     }
 }
 
-/// At the end of a call, even one that panics, the thread is not stuck.
-struct Back<'a>(&'a AtomicBool);
+/// A call is over at its end, even if that is a panic.
+struct Over<'a>(&'a AtomicU8);
 
-impl Drop for Back<'_> {
+impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(stage::OVER, Ordering::Release);
     }
 }
 
@@ -137,6 +141,7 @@ fn advance(stage: &AtomicU8, next: u8) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
+    use std::sync::atomic::AtomicBool;
     use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -176,6 +181,26 @@ mod tests {
         assert!(begin.elapsed() < LONG / 2, "refused at once");
 
         release.send(()).unwrap();
+        let deadline = Instant::now() + LONG;
+        while aside.call(LONG, || 1) != Ok(1) {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_that_panics_when_nobody_waits_any_more_is_over_too() {
+        let aside = aside();
+        let (release, held) = mpsc::channel::<()>();
+        let late: Result<(), NoAnswer> = aside.call(SHORT, move || {
+            held.recv().unwrap();
+            // Without a panic's message.
+            std::panic::resume_unwind(Box::new(()))
+        });
+        assert_eq!(late, Err(NoAnswer::Late));
+
+        release.send(()).unwrap();
+
         let deadline = Instant::now() + LONG;
         while aside.call(LONG, || 1) != Ok(1) {
             assert!(Instant::now() < deadline);

@@ -20,7 +20,7 @@ mod interface;
 mod linux;
 mod networks;
 mod obstacle;
-mod portproxy;
+pub mod portproxy;
 mod service;
 #[cfg(windows)]
 mod windows;
@@ -47,9 +47,12 @@ pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
 pub use service::Service;
 #[cfg(windows)]
+pub use windows::Stamp;
+#[cfg(windows)]
 pub(crate) use windows::{
-    ServiceHandle, com, is_missing_key, pipe_client_process, pipe_server_process, service, system_directory,
-    wide,
+    Access, Key, PORTPROXY, Process, ServiceHandle, com, end_this_process, is_missing_key,
+    pipe_client_process, pipe_server_process, portproxy_entries, portproxy_stamp, service, system_directory,
+    table_key, wide,
 };
 
 /// The network interfaces of this machine, by index, each with its addresses in order and without a category, which

@@ -7,7 +7,7 @@ use wslnet_console::output::chain;
 use wslnet_protocol::Protocol;
 
 use super::excluded::{ExcludedRanges, Exclusion};
-use super::portproxy::PortProxyEntry;
+use super::portproxy::Found;
 use super::{Awake, BindError, PortHolder, owner_of, platform};
 
 /// The program in which most services of Windows run, so that its name alone says nothing.
@@ -42,7 +42,7 @@ struct Facts {
     /// The services that run in the owner's process, if that is a host of services.
     services: Vec<String>,
     /// An entry of portproxy that has the address.
-    portproxy: Option<PortProxyEntry>,
+    portproxy: Option<Found>,
     /// Whether the system keeps the port from everybody.
     exclusion: Exclusion,
 }
@@ -65,8 +65,9 @@ impl Obstacles {
         let services = host.and_then(|owner| owner.pid).map(platform::services_of);
         let may_be_portproxy = protocol == Protocol::Tcp && (owner.is_none() || host.is_some());
         let portproxy = may_be_portproxy.then(|| {
-            let entries = platform::portproxy_entries();
-            entries.into_iter().find(|entry| entry.covers(address))
+            // What cannot be read is no reason.
+            let entries = platform::portproxy_entries().unwrap_or_default();
+            entries.into_iter().find(|entry| entry.takes(address))
         });
         let facts = Facts {
             services: services.unwrap_or_default(),
@@ -121,6 +122,7 @@ fn explain(address: SocketAddr, error: &BindError, facts: &Facts) -> Obstacle {
         );
     }
     if let Some(entry) = &facts.portproxy {
+        let entry = entry.describe();
         let reason = format!(
             "{address} is held by an entry of portproxy ({entry}), which `netsh interface portproxy show all` lists: delete it as \
              administrator, or let the service in the distro listen on another port"
@@ -185,6 +187,7 @@ mod tests {
 
     use super::super::excluded::parse;
     use super::*;
+    use crate::host::portproxy::Table;
 
     const NOTHING: Facts = Facts {
         owner: None,
@@ -274,10 +277,10 @@ mod tests {
         let facts = Facts {
             owner: Some(owner("svchost.exe")),
             services: vec!["iphlpsvc".to_owned()],
-            portproxy: Some(PortProxyEntry {
-                listens: "*/8080".to_owned(),
-                leads_to: "172.20.5.2/80".to_owned(),
-                is_v6: false,
+            portproxy: Some(Found {
+                table: Table::V4ToV4,
+                name: "*/8080".to_owned(),
+                content: Some("172.20.5.2/80".to_owned()),
             }),
             ..NOTHING
         };
@@ -287,7 +290,7 @@ mod tests {
         assert!(
             obstacle
                 .reason
-                .contains("an entry of portproxy (*/8080 to 172.20.5.2/80)"),
+                .contains("an entry of portproxy (v4tov4 */8080 -> 172.20.5.2/80)"),
             "{obstacle:?}"
         );
     }

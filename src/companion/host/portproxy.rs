@@ -1,97 +1,141 @@
-//! The entries of `netsh interface portproxy`, as far as they stand in the way of a port. Read only; the listener of an entry belongs to
-//! the service IP Helper, so that the table of sockets names nobody but `svchost.exe`.
+//! The entries of Windows' portproxy, everybody's, as they stand in the registry. Pure.
+//!
+//! Below `HKLM\SYSTEM\CurrentControlSet\Services\PortProxy` there is a key for each pair of address families, and in its
+//! subkey `tcp` a text value for each entry: `LISTENADDRESS/PORT` = `CONNECTADDRESS/PORT`. Microsoft documents the
+//! command that writes them, not the place; PortProxyGUI and reports of forensics agree on it. The listener of an entry belongs to the
+//! service IP Helper, so that the table of sockets names nobody but `svchost.exe`.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The most characters of an entry that are shown.
-const TEXT_LIMIT: usize = 80;
+use wslnet_console::text::clean;
 
-/// An entry, by what the registry holds of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PortProxyEntry {
-    /// Where it listens: the name of the registry's value, such as `*/8080`.
-    pub listens: String,
-    /// Where it leads: its data, such as `172.20.5.2/80`.
-    pub leads_to: String,
-    /// Whether it listens on IPv6 (`v6tov4`, `v6tov6`).
-    pub is_v6: bool,
+/// How much of others' entries is shown to people, in characters.
+const SHOWN: usize = 80;
+
+/// One of the four tables: from which family of addresses to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Listens by IPv4, connects by IPv4.
+    V4ToV4,
+    /// Listens by IPv4, connects by IPv6.
+    V4ToV6,
+    /// Listens by IPv6, connects by IPv4.
+    V6ToV4,
+    /// Listens by IPv6, connects by IPv6.
+    V6ToV6,
 }
 
-impl PortProxyEntry {
-    /// Whether the entry has this address and port, by itself or on all addresses. An entry that names a host and no address is
-    /// not looked up.
-    pub(super) fn covers(&self, address: SocketAddr) -> bool {
-        let Some((ip, port)) = self.listens.rsplit_once('/') else {
-            return false;
-        };
-        if port.parse() != Ok(address.port()) || self.is_v6 != address.is_ipv6() {
-            return false;
+impl Table {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::V4ToV4, Self::V4ToV6, Self::V6ToV4, Self::V6ToV6];
+
+    /// The name of its key.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4ToV4 => "v4tov4",
+            Self::V4ToV6 => "v4tov6",
+            Self::V6ToV4 => "v6tov4",
+            Self::V6ToV6 => "v6tov6",
         }
-        // No address means all, and is written as a star.
-        ip == "*"
-            || ip
-                .parse()
-                .is_ok_and(|ip: IpAddr| ip.is_unspecified() || ip == address.ip())
+    }
+
+    fn listens_by_ipv4(self) -> bool {
+        match self {
+            Self::V4ToV4 | Self::V4ToV6 => true,
+            Self::V6ToV4 | Self::V6ToV6 => false,
+        }
     }
 }
 
-impl fmt::Display for PortProxyEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clean = |text: &str| wslnet_console::text::clean(text, TEXT_LIMIT);
-        write!(f, "{} to {}", clean(&self.listens), clean(&self.leads_to))
+/// An entry as it was found, ours or somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// In which table.
+    pub table: Table,
+    /// The name of the value.
+    pub name: String,
+    /// Its text; `None` if it is something else than a text, or a very long one.
+    pub content: Option<String>,
+}
+
+impl Found {
+    /// Whether IP Helper, by this entry, would listen at `address`. Names of hosts tell nothing here; whoever listens by
+    /// them is in the table of listeners.
+    pub fn takes(&self, address: SocketAddr) -> bool {
+        let Some((ip, port)) = self.name.rsplit_once('/') else {
+            return false;
+        };
+        if port.parse() != Ok(address.port()) || self.table.listens_by_ipv4() != address.is_ipv4() {
+            return false;
+        }
+        match ip.parse::<IpAddr>() {
+            Ok(ip) => ip.is_unspecified() || ip == address.ip(),
+            Err(_) => ip == "*" || ip.is_empty(),
+        }
+    }
+
+    /// For people: where it listens and what it connects to.
+    pub fn describe(&self) -> String {
+        let content = self.content.as_deref().unwrap_or("something that is no text");
+        format!(
+            "{} {} -> {}",
+            self.table.name(),
+            clean(&self.name, SHOWN),
+            clean(content, SHOWN)
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]
-    fn an_entry_has_its_address_or_all_of_its_family() {
-        for (listens, is_v6, address, covered) in [
-            ("*/8080", false, "192.0.2.1:8080", true),
-            ("0.0.0.0/8080", false, "192.0.2.1:8080", true),
-            ("192.0.2.1/8080", false, "192.0.2.1:8080", true),
-            ("192.0.2.2/8080", false, "192.0.2.1:8080", false),
-            ("*/8080", false, "192.0.2.1:8081", false),
-            ("*/8080", false, "[2001:db8::1]:8080", false),
-            ("*/8080", true, "[2001:db8::1]:8080", true),
-            ("::/8080", true, "[2001:db8::1]:8080", true),
-            ("2001:db8::1/8080", true, "[2001:db8::1]:8080", true),
-            ("localhost/8080", false, "127.0.0.1:8080", false),
-            ("*/99999", false, "192.0.2.1:8080", false),
-            ("*", false, "192.0.2.1:8080", false),
-            ("", false, "192.0.2.1:8080", false),
-            ("/", false, "192.0.2.1:8080", false),
-        ] {
-            let entry = PortProxyEntry {
-                listens: listens.to_owned(),
-                leads_to: String::new(),
-                is_v6,
-            };
-            assert_eq!(
-                entry.covers(address.parse().unwrap()),
-                covered,
-                "{listens} on {address}"
+    fn whoever_would_listen_there_is_found_however_it_is_written() {
+        let takes = |table, name: &str, address: &str| {
+            found(table, name, Some("10.0.0.1/1")).takes(address.parse().unwrap())
+        };
+        let (v4, v6) = ("192.168.1.20:8000", "[2001:db8::20]:8000");
+
+        for name in ["192.168.1.20/8000", "*/8000", "0.0.0.0/8000", "/8000"] {
+            assert!(
+                takes(Table::V4ToV4, name, v4) && takes(Table::V4ToV6, name, v4),
+                "{name}"
             );
+            assert!(!takes(Table::V6ToV4, name, v4), "{name}");
+        }
+        for name in ["2001:DB8:0::20/8000", "*/8000", "::/8000"] {
+            assert!(takes(Table::V6ToV4, name, v6), "{name}");
+        }
+        for name in [
+            "192.168.1.21/8000",
+            "192.168.1.20/8001",
+            "printer/8000",
+            "8000",
+            "",
+            "*/x",
+            "\u{1b}[2J/8000",
+        ] {
+            assert!(!takes(Table::V4ToV4, name, v4), "{name}");
         }
     }
 
     #[test]
-    fn entries_cannot_speak_to_a_terminal() {
-        let entry = PortProxyEntry {
-            listens: "*/80\u{1b}[2J".to_owned(),
-            leads_to: "x".repeat(1000),
-            is_v6: false,
-        };
-
-        let shown = entry.to_string();
+    fn others_entries_are_shown_without_their_control_characters() {
+        let text = found(Table::V4ToV4, "\u{1b}[2J", Some(&"x".repeat(10_000))).describe();
 
         assert!(
-            shown.starts_with("*/80\u{fffd}[2J to xxx") && shown.chars().count() < 200,
-            "{shown}"
+            !text.contains('\u{1b}') && text.chars().count() < 3 * SHOWN,
+            "{text}"
         );
+    }
+
+    fn found(table: Table, name: &str, content: Option<&str>) -> Found {
+        Found {
+            table,
+            name: name.to_owned(),
+            content: content.map(str::to_owned),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Place for Writer {
 pub(super) fn advise(error: &FileError) -> String {
     match error {
         FileError::NoRight(_) => format!(
-            "{error}: run wslnet-companion as a service or as an administrator, or say `names = false` in companion.toml"
+            "{error}: run it as a service (`wslnet-companion install --service`) or as an administrator, or say `names = false` in companion.toml"
         ),
         FileError::Marked(_) => {
             format!("{error}: take the mark off, or say `names = false` in companion.toml")

@@ -15,7 +15,8 @@ use crate::paths::Paths;
 
 /// What to do where a folder is not the user's own.
 const ELEVATE: &str = "this folder is for administrators only: run the command again in an administrator's terminal of the same \
-                       Windows user";
+                       Windows user. Where that user is none, an administrator trusts the key by \
+                       `wslnet-companion trust NAME KEY`, and the distro the companion's by `wslnetd trust KEY`";
 
 /// The keys of this side.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use wslnet_protocol::{Bind, ForwardId, Reach};
 
 use super::means::{Means, Targets, means, targets};
-use super::networks::{lan_addresses, left_out, shared_addresses};
+use super::networks::{lan_addresses, left_out, shared_networks};
 use super::places::seeks;
 use super::{Desired, Opening, Outcome, Places, Relay, Surroundings, Verdict};
 use crate::ledger::{Claim, Claims, Key};
@@ -21,7 +21,7 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
         ..
     } = *surroundings;
     let addresses = lan_addresses(interfaces, &control, policy);
-    let shared = shared_addresses(interfaces, policy);
+    let shared = shared_networks(interfaces, policy);
     let targets = targets(claims, surroundings);
     let (mut relays, mut openings) = (BTreeMap::new(), BTreeMap::new());
     let mut outcomes: BTreeMap<(&str, ForwardId), Outcome> = BTreeMap::new();
@@ -76,7 +76,11 @@ pub fn desired(claims: &Claims<'_>, places: &Places, surroundings: &Surroundings
                             distro: distro.to_owned(),
                             id: forward.id,
                             mode,
-                            listen: shared.iter().map(|ip| SocketAddr::new(*ip, key.port)).collect(),
+                            listen: shared
+                                .iter()
+                                .map(|(ip, _)| SocketAddr::new(*ip, key.port))
+                                .collect(),
+                            networks: shared.clone(),
                             is_on_loopback: forward.bind == Bind::Wildcard,
                         },
                     );

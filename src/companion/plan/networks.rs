@@ -62,6 +62,12 @@ pub fn shared_addresses(interfaces: &[Interface], policy: &Policy) -> Vec<IpAddr
     addresses_of(fit(interfaces, None, policy), policy)
 }
 
+/// The same addresses, each with the length of its network's prefix.
+pub(super) fn shared_networks(interfaces: &[Interface], policy: &Policy) -> BTreeSet<(IpAddr, u8)> {
+    let admitted = fit(interfaces, None, policy).filter(|interface| policy.admits(interface.category));
+    admitted.flat_map(networks).collect()
+}
+
 fn addresses_of<'a>(fit: impl Iterator<Item = &'a Interface>, policy: &Policy) -> Vec<IpAddr> {
     let admitted = fit.filter(|interface| policy.admits(interface.category));
     let addresses: BTreeSet<IpAddr> = admitted.flat_map(addresses).collect();
@@ -100,9 +106,13 @@ fn fit<'a>(
 }
 
 fn addresses(interface: &Interface) -> impl Iterator<Item = IpAddr> {
+    networks(interface).map(|(address, _)| address)
+}
+
+fn networks(interface: &Interface) -> impl Iterator<Item = (IpAddr, u8)> {
     let is_fit = |address: IpAddr| address == address.to_canonical() && target::is_plain_unicast(address);
     let preferred = interface.addresses.iter().filter(|a| a.preferred);
     preferred
-        .map(|a| a.address)
-        .filter(move |address| is_fit(*address))
+        .map(|a| (a.address, a.prefix_length))
+        .filter(move |(address, _)| is_fit(*address))
 }

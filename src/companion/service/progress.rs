@@ -82,6 +82,12 @@ impl Progress {
         matches!(self.state, State::Stopping { since } if now.saturating_sub(since) >= STOP_LIMIT)
     }
 
+    /// The exit code for the manager, for a program that ended with this one. After an order to stop there is no failure: the manager
+    /// would start again what somebody has just stopped.
+    pub(super) fn code(&self, ended: u32) -> u32 {
+        if self.is_stopping() { 0 } else { ended }
+    }
+
     fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. })
     }
@@ -120,6 +126,18 @@ mod tests {
         assert_eq!(progress.told(), Told::Stopping(2));
         assert!(!progress.is_overdue(SECOND * 1000 + STOP_LIMIT - SECOND));
         assert!(progress.is_overdue(SECOND * 1000 + STOP_LIMIT));
+    }
+
+    #[test]
+    fn what_fails_while_it_stops_is_no_reason_to_start_it_again() {
+        let mut progress = Progress::new();
+        assert_eq!(progress.code(1), 1);
+        progress.ready();
+        assert_eq!((progress.code(2), progress.code(0)), (2, 0));
+
+        progress.stop(SECOND);
+
+        assert_eq!(progress.code(1), 0);
     }
 
     #[test]

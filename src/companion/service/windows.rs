@@ -18,12 +18,13 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::{define_windows_service, service_dispatcher};
 use wslnet_console::diagnose::ConfigFile;
-use wslnet_console::{log, output};
+use wslnet_console::log;
 
 use super::progress::{BEAT, HINT, Progress, Told};
 use crate::config::WatchedConfig;
 use crate::event_log;
 use crate::form::Form;
+use crate::host::end_this_process;
 use crate::install;
 use crate::paths::Paths;
 use crate::run::{self, BadConfig, Life};
@@ -81,7 +82,8 @@ fn service_main(_: Vec<OsString>) {
     let Ok(status) = service_control_handler::register(NAME, handler) else {
         return;
     };
-    tell(&status, Progress::new().told());
+    let mut progress = Progress::new();
+    tell(&status, progress.told());
     let place = install::state_folder_is_ours(&paths.state_dir);
     let event_log = event_log::open(NAME);
     // The log lies in the folder, so a folder that is not ours gets none.
@@ -100,14 +102,14 @@ fn service_main(_: Vec<OsString>) {
                 })),
             };
             let started = start(paths, *listen, life, events);
-            started.and_then(|()| follow(&happened, &status))
+            started.and_then(|()| follow(&happened, &status, &mut progress))
         }
         Err(error) => {
             event_log.error(&format!("the service does not start: {error:#}"));
             Err(anyhow::anyhow!("{error:#}"))
         }
     };
-    let code = exit_code(&ended);
+    let code = exit_code(progress.code(code(&ended)));
     if let Err(error) = &ended {
         tracing::error!(error = format!("{error:#}"), "the service has ended");
     }
@@ -126,9 +128,9 @@ fn handler(
         let Some(reason) = reason_to_stop(control) else {
             return answer(control, &resumed);
         };
-        stop.cancel();
-        // Nobody waits any more when the service has ended by itself.
+        // Nobody waits any more when the service has ended by itself. The order is known before anything ends by it.
         drop(events.send(Event::Stop(reason)));
+        stop.cancel();
         ServiceControlHandlerResult::NoError
     }
 }
@@ -197,9 +199,12 @@ fn start(paths: &Paths, listen: Option<SocketAddr>, life: Life, events: Sender<E
 }
 
 /// Keeps the manager informed until the program has ended; ends the process when that takes too long.
-fn follow(happened: &Receiver<Event>, status: &ServiceStatusHandle) -> anyhow::Result<()> {
+fn follow(
+    happened: &Receiver<Event>,
+    status: &ServiceStatusHandle,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
     let clock = Instant::now();
-    let mut progress = Progress::new();
     loop {
         // A service that runs has nothing to tell, and waits without an end.
         let event = if progress.is_pending() {
@@ -221,9 +226,8 @@ fn follow(happened: &Receiver<Event>, status: &ServiceStatusHandle) -> anyhow::R
             tracing::error!(
                 "closing takes too long: the process ends as it is; the next start clears away what it left"
             );
-            tell_stopped(status, ServiceExitCode::ServiceSpecific(COULD_NOT));
-            // Whoever is stuck would hold up an orderly end too.
-            std::process::exit(output::Exit::Failure as i32);
+            tell_stopped(status, exit_code(progress.code(COULD_NOT)));
+            end_this_process(COULD_NOT);
         }
         tell(status, progress.told());
     }
@@ -233,11 +237,18 @@ fn follow(happened: &Receiver<Event>, status: &ServiceStatusHandle) -> anyhow::R
 const COULD_NOT: u32 = 1;
 const BAD_CONFIG: u32 = 2;
 
-fn exit_code(ended: &anyhow::Result<()>) -> ServiceExitCode {
+fn code(ended: &anyhow::Result<()>) -> u32 {
     match ended {
-        Ok(()) => ServiceExitCode::NO_ERROR,
-        Err(error) if error.is::<BadConfig>() => ServiceExitCode::ServiceSpecific(BAD_CONFIG),
-        Err(_) => ServiceExitCode::ServiceSpecific(COULD_NOT),
+        Ok(()) => 0,
+        Err(error) if error.is::<BadConfig>() => BAD_CONFIG,
+        Err(_) => COULD_NOT,
+    }
+}
+
+fn exit_code(code: u32) -> ServiceExitCode {
+    match code {
+        0 => ServiceExitCode::NO_ERROR,
+        code => ServiceExitCode::ServiceSpecific(code),
     }
 }
 

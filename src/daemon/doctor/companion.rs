@@ -126,11 +126,12 @@ fn judge(seen: &Seen) -> Vec<Finding> {
         Some(Connect::Accepted) => Finding::ok(format!("{address} accepts connections")),
         Some(Connect::Refused) => Finding::fail(
             format!("{address} refuses connections: wslnet-companion does not run, or listens elsewhere"),
-            "start wslnet-companion on Windows; `wslnet-companion status` there says where it listens",
+            "start wslnet-companion on Windows (`wslnet-companion install` has it start by itself); `wslnet-companion status` there says where \
+             it listens",
         ),
         Some(Connect::Silent) => Finding::fail(
             format!("{address} does not answer, as when a firewall drops what comes from the WSL adapter"),
-            firewall(address.port()),
+            FIREWALL,
         ),
         Some(Connect::Failed(error)) => Finding::fail(
             format!("{address} cannot be reached: {error}"),
@@ -145,14 +146,9 @@ fn judge(seen: &Seen) -> Vec<Finding> {
     [Some(reached), trusted].into_iter().flatten().collect()
 }
 
-/// The way through Windows Firewall, as of Microsoft's page of `New-NetFirewallRule`.
-fn firewall(port: u16) -> String {
-    format!(
-        "run `wslnet-companion install` on Windows; or, in an administrator's PowerShell, `New-NetFirewallRule -DisplayName wslnet \
-         -Direction Inbound -Action Allow -Protocol TCP -LocalPort {port} -RemoteAddress LocalSubnet -Profile Any`. Where a rule \
-         that blocks wslnet-companion.exe exists, it wins: remove it"
-    )
-}
+/// The way through Windows Firewall. A rule made by hand would stay when everything else is uninstalled.
+const FIREWALL: &str = "run `wslnet-companion install` on Windows, which makes the rule that lets distros in, and asks for an \
+                        administrator by itself. A rule that blocks wslnet-companion.exe wins: delete it in `wf.msc`";
 
 fn of_trust(trust: &Trust, address: SocketAddr, daemon: Option<&str>) -> Finding {
     const PAIR: &str = "sudo wslnetd pair";
@@ -218,7 +214,7 @@ mod tests {
         assert!(fix(&refused).contains("start wslnet-companion"), "{refused:?}");
 
         let silent = judge(&seen(Connect::Silent, None));
-        assert!(fix(&silent).contains("New-NetFirewallRule") && fix(&silent).contains("-LocalPort 9756"));
+        assert!(fix(&silent).contains("`wslnet-companion install`"));
 
         let failed = judge(&seen(Connect::Failed("no route".to_owned()), None));
         assert!(fix(&failed).contains("ip route get"), "{failed:?}");

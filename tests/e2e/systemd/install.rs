@@ -297,8 +297,8 @@ fn without_windows_the_distros_part_is_installed_and_the_rest_is_told() {
     assert_eq!(distro.property("ActiveState"), "active");
     for line in [
         "drive C of Windows is not mounted",
-        r"Copy-Item -LiteralPath '\\wsl.localhost\Ubuntu\opt\wslnet\wslnet-companion.exe' -Destination $env:TEMP",
-        r#"& "$env:TEMP\wslnet-companion.exe" install --pair 'Ubuntu'"#,
+        r"Copy-Item -LiteralPath '\\wsl.localhost\Ubuntu\opt\wslnet\wslnet-companion.exe' -Destination $setup",
+        r#"& "$setup\wslnet-companion.exe" install --pair 'Ubuntu'"#,
     ] {
         assert!(ran.stdout.contains(line), "{line}: {ran:?}");
     }

@@ -241,6 +241,41 @@ fn a_file_in_the_place_of_the_state_folder_is_refused() {
     assert!(said.contains("must be a folder"), "{said}");
     let (found, _) = windows.try_system("sc", &["query", NAME]);
     assert!(!found, "no service is made then");
+
+    let told = windows.bare(&["uninstall"]);
+    assert!(told.contains("what is written there removes nothing"), "{told}");
+    assert!(!windows.file(PROGRAM).exists());
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_a_service_that_runs() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    windows.switch_on();
+    windows.bare(&["install", "--service"]);
+    let (state, aside) = (windows.file(STATE), windows.file("ProgramData/aside"));
+    std::fs::rename(&state, &aside).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+
+    let said = windows.refused(&["install", "--service"]);
+
+    assert!(said.contains("must be a folder"), "{said}");
+    let query = windows.system("sc", &["query", NAME]);
+    assert!(query.contains("RUNNING"), "{query}");
+
+    std::fs::remove_file(&state).unwrap();
+    std::fs::rename(&aside, &state).unwrap();
+    windows.bare(&["install", "--service"]);
+    let folder = windows.file(PROGRAM);
+    let folder = folder.parent().unwrap();
+    eventually(SOON, || {
+        let left: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        check(left.len() == 1, || format!("{left:?}"))
+    });
 }
 
 /// What others have on this Windows, and what is there before anything of ours.

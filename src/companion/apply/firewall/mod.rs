@@ -14,17 +14,15 @@
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use wslnet_link::{read_state_file, replace_state_file};
 use wslnet_protocol::Mode;
 
 use self::rules::{hyperv_rule, is_ours, rule};
 use crate::config::Clients;
-use crate::firewall::{HyperV, HyperVRule, Properties, Rule, Store, StoreError, changes};
+use crate::firewall::{HyperV, HyperVRule, Mark, Properties, Rule, Store, StoreError, changes};
 use crate::host::{self, Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Failure, Opening, Opinions, Stuck};
@@ -44,11 +42,13 @@ pub struct Firewall {
     doors: Doors,
     wanted: BTreeMap<Key, Opening>,
     admitted: Admitted,
-    state_dir: PathBuf,
+    mark: Mark,
     opinions: Opinions,
     looked: Option<Awake>,
     /// Nothing of ours is there.
     is_clear: bool,
+    /// What is there, and not wanted, is not this program's to remove.
+    is_denied: bool,
 }
 
 /// Who is let in, as companion.toml says.
@@ -77,16 +77,19 @@ struct Done {
 }
 
 impl Firewall {
-    /// No openings yet. What an earlier run left behind is for [`clear`].
+    /// No openings yet. What an earlier run left behind is for [`clear_leftovers`]; where that could not do it, as the firewall did not
+    /// answer at the start of Windows, it is done as soon as that does.
     pub fn new(state_dir: &Path) -> Self {
+        let mark = Mark::new(state_dir, MARK);
         Self {
             doors: Doors::new(state_dir),
             wanted: BTreeMap::new(),
             admitted: Admitted::default(),
-            state_dir: state_dir.to_owned(),
             opinions: Opinions::new(),
             looked: None,
-            is_clear: true,
+            is_clear: !mark.is_set(),
+            mark,
+            is_denied: false,
         }
     }
 
@@ -126,7 +129,7 @@ impl Firewall {
             .opinions
             .values()
             .filter_map(|opinion| opinion.as_ref().err());
-        !failures.any(is_unfinished) && (self.is_clear || !self.wanted.is_empty())
+        !failures.any(is_unfinished) && (self.is_clear || self.is_denied || !self.wanted.is_empty())
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
@@ -137,7 +140,12 @@ impl Firewall {
         }
         self.wanted.clone_from(wanted);
         self.admitted = admitted;
-        if let Err(error) = mark(&self.state_dir, !wanted.is_empty()) {
+        let marked = if wanted.is_empty() {
+            Ok(())
+        } else {
+            self.mark.set()
+        };
+        if let Err(error) = marked {
             tracing::warn!(%error, "should this program be killed, only `purge` will find the firewall rules that it makes");
         }
         let (doors, wanted) = (self.doors.clone(), wanted.clone());
@@ -145,8 +153,9 @@ impl Firewall {
         let done = done.unwrap_or_default();
         self.looked = Some(now);
         self.is_clear = self.wanted.is_empty() && done.left.is_none();
+        self.is_denied = done.left == Some(StoreError::Denied);
         if self.is_clear {
-            unmark(&self.state_dir);
+            self.mark.clear();
         }
         for (key, opinion) in &done.opinions {
             let told = self.opinions.get(key);
@@ -173,10 +182,10 @@ impl Firewall {
 
 /// Removes what an earlier run has left. Costs nothing where there was nothing: Windows is not asked then.
 pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
-    // A mark that cannot be read is one.
-    match read_state_file(state_dir, MARK, 1) {
-        Ok(None) => Cleared::default(),
-        Ok(Some(_)) | Err(_) => clear(state_dir),
+    if Mark::new(state_dir, MARK).is_set() {
+        clear(state_dir)
+    } else {
+        Cleared::default()
     }
 }
 
@@ -184,28 +193,12 @@ pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
 pub(crate) fn clear(state_dir: &Path) -> Cleared {
     let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default());
     if done.left.is_none() {
-        unmark(state_dir);
+        Mark::new(state_dir, MARK).clear();
     }
     Cleared {
         removed: done.removed,
         foreign: Vec::new(),
         left: done.left.map(|error| error.to_string()),
-    }
-}
-
-fn mark(state_dir: &Path, is_due: bool) -> Result<(), wslnet_link::StoreError> {
-    if is_due && !matches!(read_state_file(state_dir, MARK, 1), Ok(Some(_))) {
-        replace_state_file(state_dir, MARK, b"")?;
-    }
-    Ok(())
-}
-
-fn unmark(state_dir: &Path) {
-    match std::fs::remove_file(state_dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
-        }
-        Ok(()) | Err(_) => {}
     }
 }
 
@@ -231,7 +224,7 @@ impl Doors {
         let is_mirrored = |opening: &Opening| opening.mode == Mode::Mirrored;
         let hyperv = granted.iter().filter(|(_, opening)| is_mirrored(opening));
         let hyperv = hyperv
-            .map(|(key, _)| hyperv_rule(*key, admitted.clients))
+            .map(|(key, opening)| hyperv_rule(*key, opening, admitted))
             .collect();
         let asked_hyperv = self.keep_hyperv(&hyperv, &mut done);
         // Where the narrower door is not to be had, the wider one is not opened in vain.
@@ -277,23 +270,20 @@ impl Doors {
         let Some(there) = self.hyperv.ours()? else {
             return Ok(());
         };
-        let right: BTreeSet<HyperVRule> = there
-            .iter()
-            .filter(|found| found.is_in_force && wanted.contains(&found.rule))
-            .map(|found| found.rule)
-            .collect();
-        let wrong: Vec<HyperVRule> = there
-            .iter()
-            .map(|found| found.rule)
-            .filter(|rule| !right.contains(rule))
-            .collect();
+        let wanted: BTreeMap<String, &HyperVRule> = wanted.iter().map(|rule| (rule.name(), rule)).collect();
+        let (right, wrong): (Vec<_>, Vec<_>) = there
+            .into_iter()
+            .partition(|found| found.is_in_force && wanted.contains_key(&found.name));
+        let right: BTreeSet<String> = right.into_iter().map(|found| found.name).collect();
+        let wrong: Vec<String> = wrong.into_iter().map(|found| found.name).collect();
         if !wrong.is_empty() {
             self.hyperv.remove(&wrong)?;
-            let unwanted = wrong.iter().filter(|rule| !wanted.contains(rule));
+            let unwanted = wrong.iter().filter(|name| !wanted.contains_key(*name));
             done.removed
-                .extend(unwanted.map(|rule| format!("the Hyper-V firewall rule `{}`", rule.name())));
+                .extend(unwanted.map(|name| format!("the Hyper-V firewall rule `{name}`")));
         }
-        let missing: Vec<HyperVRule> = wanted.difference(&right).copied().collect();
+        let missing = wanted.into_iter().filter(|(name, _)| !right.contains(name));
+        let missing: Vec<HyperVRule> = missing.map(|(_, rule)| rule.clone()).collect();
         if !missing.is_empty() {
             self.hyperv.add(&missing)?;
         }

@@ -1,6 +1,7 @@
 //! Which rules an opening comes down to. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::Admitted;
 use crate::config::Clients;
@@ -28,14 +29,7 @@ pub(super) fn rule(key: Key, opening: &Opening, scope: Admitted) -> Rule {
         service: None,
         protocol: key.protocol,
         local_ports: BTreeSet::from([key.port]),
-        local_addresses: opening
-            .listen
-            .iter()
-            .map(|place| Scope::Network {
-                address: place.ip(),
-                prefix: if place.is_ipv4() { 32 } else { 128 },
-            })
-            .collect(),
+        local_addresses: own_addresses(opening),
         remote_addresses: match scope.clients {
             Clients::LocalSubnet => BTreeSet::from([Scope::LocalSubnet]),
             Clients::Any => BTreeSet::new(),
@@ -45,10 +39,21 @@ pub(super) fn rule(key: Key, opening: &Opening, scope: Admitted) -> Rule {
 }
 
 /// The rule of the Hyper-V firewall.
-pub(super) fn hyperv_rule(key: Key, clients: Clients) -> HyperVRule {
+pub(super) fn hyperv_rule(key: Key, opening: &Opening, scope: Admitted) -> HyperVRule {
+    let network = |(address, prefix): &(IpAddr, u8)| Scope::network(*address, *prefix);
     HyperVRule {
         protocol: key.protocol,
         port: key.port,
-        local_subnet: clients == Clients::LocalSubnet,
+        local_addresses: own_addresses(opening),
+        remote_addresses: match scope.clients {
+            Clients::LocalSubnet => opening.networks.iter().map(network).collect(),
+            Clients::Any => BTreeSet::new(),
+        },
+        profiles: scope.networks,
     }
+}
+
+fn own_addresses(opening: &Opening) -> BTreeSet<Scope> {
+    let places = opening.listen.iter();
+    places.map(|place| Scope::network(place.ip(), u8::MAX)).collect()
 }

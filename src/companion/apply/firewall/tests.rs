@@ -39,7 +39,11 @@ async fn a_port_of_mirrored_mode_has_a_rule_in_both_firewalls_and_one_of_virtiop
         rules.contains("192.0.2.7/32") && rules.contains("LocalSubnet"),
         "{rules}"
     );
-    assert_eq!(bench.hyperv_rules(), ["wslnet-tcp-8000"]);
+    let names = bench.hyperv_rules();
+    assert!(
+        names.len() == 1 && names[0].starts_with("wslnet-tcp-8000-"),
+        "{names:?}"
+    );
 
     firewall
         .keep(&openings(&[(8001, Mode::VirtioProxy)]), ANYBODY)
@@ -119,6 +123,62 @@ async fn what_a_run_leaves_is_removed_and_rules_of_others_stay() {
     assert!(bench.rules().contains("wslnet relay (TCP)") && !bench.rules().contains("shared port"));
     assert_eq!(bench.hyperv_rules(), ["WslCore", "wslnet-of-others"]);
     assert_eq!(clear(bench.folder.path()), Cleared::default());
+}
+
+#[tokio::test]
+async fn a_rule_of_the_hyper_v_firewall_lets_in_no_more_than_that_of_windows_firewall() {
+    let bench = Bench::new();
+    let mut firewall = bench.firewall();
+    let mut wanted = openings(&[(8000, Mode::Mirrored)]);
+    let mut names = BTreeSet::new();
+
+    // Everything that narrows the one rule makes another one of the other.
+    firewall.keep(&wanted, NEIGHBOURS).await;
+    names.extend(bench.hyperv_rules());
+    firewall.keep(&wanted, ANYBODY).await;
+    names.extend(bench.hyperv_rules());
+    for opening in wanted.values_mut() {
+        opening.listen = [([198, 51, 100, 7], 8000).into()].into();
+        opening.networks = [([198, 51, 100, 7].into(), 24)].into();
+    }
+    firewall.keep(&wanted, ANYBODY).await;
+    names.extend(bench.hyperv_rules());
+
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(bench.hyperv_rules().len(), 1, "the former ones are gone");
+}
+
+#[tokio::test]
+async fn what_could_not_be_removed_at_the_start_goes_as_soon_as_the_firewall_lets_it() {
+    let bench = Bench::new();
+    let mut former = bench.firewall();
+    former
+        .keep(&openings(&[(8000, Mode::VirtioProxy)]), NEIGHBOURS)
+        .await;
+    drop(former);
+    let file = bench.folder.path().join("firewall-rules.toml");
+    let writable = |text: String| std::fs::write(&file, text).unwrap();
+    writable(bench.rules().replace("writable = true", "writable = false"));
+    assert!(clear_leftovers(bench.folder.path()).left.is_some());
+
+    let mut firewall = bench.firewall();
+    assert!(firewall.is_due(host::awake()) && !firewall.is_settled());
+    firewall.keep(&BTreeMap::new(), NEIGHBOURS).await;
+    assert!(
+        firewall.is_settled(),
+        "without the right, a look now and then is enough"
+    );
+    writable(bench.rules().replace("writable = false", "writable = true"));
+    firewall.looked = None;
+    firewall.keep(&BTreeMap::new(), NEIGHBOURS).await;
+
+    assert!(!bench.rules().contains("shared port"), "{}", bench.rules());
+    assert!(firewall.is_settled() && !firewall.is_due(host::awake()));
+    assert_eq!(
+        clear_leftovers(bench.folder.path()),
+        Cleared::default(),
+        "nor a mark"
+    );
 }
 
 #[tokio::test]
@@ -202,6 +262,7 @@ fn openings(ports: &[(u16, Mode)]) -> BTreeMap<Key, Opening> {
             id: ForwardId(u64::from(*port)),
             mode: *mode,
             listen: [([192, 0, 2, 7], *port).into()].into(),
+            networks: [([192, 0, 2, 7].into(), 24)].into(),
             is_on_loopback: true,
         };
         (key, opening)

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use wslnet_protocol::Protocol;
 
-use super::entry::{self, Entry, Table};
+use super::entry::{self, Entry};
 use super::journal::{self, Ours};
 use super::round::{Blocked, Look, Round, decide};
 use super::system::{Removed, Service};
 use super::{Done, Portproxy, Quarrel, Seen, reasons};
+use crate::host::portproxy::Table;
 use crate::host::{self, Awake};
 use crate::plan::Failure;
 

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::entry::{Entry, Found, Table};
+use super::entry::Entry;
 use super::journal;
+use crate::host::portproxy::{Found, Table};
 
 /// Whether an entry of this name takes connections at this address, for each table; and the entry as people see it.
 pub fn found(name: &str, content: &str, address: SocketAddr) -> [(bool, String); 4] {

@@ -25,10 +25,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::entry::Found;
 use self::journal::{Mine, Ours};
 use self::system::{Machine, Service, Stamp};
-use crate::firewall::{Acceptor, PortRules, Ports};
+use crate::firewall::{PortRules, Ports};
+use crate::host::portproxy::Found;
 use crate::host::{self, Awake, PortHolder};
 use crate::plan::{Action, Actual, Applied, Failure};
 use crate::purge::Cleared;
@@ -99,7 +99,7 @@ impl Portproxy {
     pub fn new(state_dir: &Path) -> Self {
         Self {
             machine: Machine::new(state_dir),
-            rules: PortRules::new(state_dir, Acceptor::IpHelper),
+            rules: PortRules::new(state_dir),
             state_dir: state_dir.to_owned(),
             ours: None,
             actual: Actual::default(),

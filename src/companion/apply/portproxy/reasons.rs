@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use wslnet_console::output::chain;
 
-use super::entry::Found;
 use super::journal::JournalError;
 use super::system::Service;
+use crate::host::portproxy::Found;
 use crate::host::{PortHolder, describe};
 use crate::plan::{Failure, Stuck};
 
@@ -46,7 +46,7 @@ pub(super) fn unreadable(error: &io::Error) -> String {
 pub(super) fn unwritable(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::PermissionDenied {
         format!(
-            "this program may not change Windows' portproxy: run it as a Windows service or as an administrator, or \
+            "this program may not change Windows' portproxy: run it as a Windows service (`wslnet-companion install --service`) or as an administrator, or \
              {OTHER_BACKEND}"
         )
     } else {

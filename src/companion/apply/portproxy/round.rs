@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::entry::Found;
 use super::journal::Ours;
 use crate::host::PortHolder;
+use crate::host::portproxy::{Found, Table};
 
 /// What was seen of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ pub fn decide(wanted: &Ours, look: Look<'_>) -> Round {
 }
 
 /// The found entries by table and name, in lower case as the registry compares names.
-fn by_place(found: &[Found]) -> BTreeMap<(super::entry::Table, String), usize> {
+fn by_place(found: &[Found]) -> BTreeMap<(Table, String), usize> {
     let place = |(index, found): (usize, &Found)| ((found.table, found.name.to_ascii_lowercase()), index);
     found.iter().enumerate().map(place).collect()
 }
@@ -118,7 +118,6 @@ fn port_of(found: &Found) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::super::entry::Table;
     use super::super::journal::Mine;
     use super::*;
 

@@ -29,7 +29,7 @@ fn edit(folder: &Path, from: &str, to: &str) {
 #[tokio::test]
 async fn each_port_has_a_rule_from_before_it_opens_until_after_it_closes() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::IpHelper);
+    let mut rules = PortRules::new(folder.path());
     let now = host::awake();
 
     rules.open(&ports(&[8000, 8001]), now).await;
@@ -55,25 +55,13 @@ async fn each_port_has_a_rule_from_before_it_opens_until_after_it_closes() {
         ("LocalSubnet", 3, 6)
     );
     rules.close(&Ports::new(), now).await;
-    assert!(names(folder.path()).is_empty() && !has_mark(folder.path()));
-}
-
-#[tokio::test]
-async fn rules_that_anybody_may_use_name_neither_program_nor_service() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::Anybody);
-
-    rules.open(&[(Protocol::Udp, 53)].into(), host::awake()).await;
-
-    let rule = Store::new(folder.path()).ours().unwrap().remove(0);
-    assert_eq!((rule.name.as_str(), rule.protocol), ("wslnet port udp 53", 17));
-    assert!(rule.service.is_empty() && rule.application.is_empty());
+    assert!(names(folder.path()).is_empty() && !Mark::new(folder.path(), MARK).is_set());
 }
 
 #[tokio::test]
 async fn other_networks_make_the_rules_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::IpHelper);
+    let mut rules = PortRules::new(folder.path());
     rules.open(&ports(&[8000]), host::awake()).await;
 
     rules.set_networks([Category::Domain].into_iter().collect());
@@ -86,7 +74,7 @@ async fn other_networks_make_the_rules_anew() {
 #[tokio::test]
 async fn what_a_crash_left_is_removed_at_the_next_start_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::IpHelper);
+    let mut rules = PortRules::new(folder.path());
     rules.open(&ports(&[8000, 8001]), host::awake()).await;
     edit(
         folder.path(),
@@ -117,7 +105,7 @@ fn a_start_without_a_mark_does_not_ask_the_firewall() {
 async fn a_failure_is_told_and_tried_again_after_a_while_or_for_another_set() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(FILE), "writable = false\n").unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::IpHelper);
+    let mut rules = PortRules::new(folder.path());
     let now = host::awake();
 
     rules.open(&ports(&[8000]), now).await;
@@ -134,7 +122,7 @@ async fn a_failure_is_told_and_tried_again_after_a_while_or_for_another_set() {
 #[tokio::test]
 async fn a_rule_that_somebody_took_away_comes_back_once_that_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rules = PortRules::new(folder.path(), Acceptor::IpHelper);
+    let mut rules = PortRules::new(folder.path());
     let wanted = ports(&[8000, 8001]);
     rules.open(&wanted, host::awake()).await;
     Store::new(folder.path())

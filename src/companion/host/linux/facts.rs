@@ -4,7 +4,7 @@ use std::io;
 
 use crate::host::PortHolder;
 use crate::host::excluded::List;
-use crate::host::portproxy::PortProxyEntry;
+use crate::host::portproxy::Found;
 
 /// None: `net.ipv4.ip_local_reserved_ports` keeps ports from clients only.
 #[expect(
@@ -16,8 +16,12 @@ pub(in crate::host) fn print_excluded_ranges(_list: List) -> io::Result<Vec<u8>>
 }
 
 /// None.
-pub(in crate::host) fn portproxy_entries() -> Vec<PortProxyEntry> {
-    Vec::new()
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the Windows side reads the registry, which can fail"
+)]
+pub(in crate::host) fn portproxy_entries() -> io::Result<Vec<Found>> {
+    Ok(Vec::new())
 }
 
 /// None: a unit of systemd has processes of its own, whose names say enough.

@@ -1,74 +1,70 @@
 //! The entries of portproxy, from the registry.
 
-use windows_registry::{Key, LOCAL_MACHINE};
+use std::io;
 
-use crate::host::portproxy::PortProxyEntry;
+use super::key::{Access, Info, Key};
+use crate::host::portproxy::{Found, Table};
 
-/// Where IP Helper reads them.
-const PORT_PROXY: &str = r"SYSTEM\CurrentControlSet\Services\PortProxy";
-/// The kinds, and whether each listens on IPv6.
-const KINDS: [(&str, bool); 4] = [
-    ("v4tov4", false),
-    ("v4tov6", false),
-    ("v6tov4", true),
-    ("v6tov6", true),
-];
-/// The most entries of a kind that are looked at.
-const MOST: usize = 4096;
+/// Where the four tables are, and IP Helper reads them.
+pub(crate) const PORTPROXY: &str = r"SYSTEM\CurrentControlSet\Services\PortProxy";
+/// How often a table is read again that changes while it is read.
+const ATTEMPTS: usize = 8;
 
-/// All entries, over TCP: there are no others. Everybody may read them; what cannot be read is not there.
-pub(in crate::host) fn portproxy_entries() -> Vec<PortProxyEntry> {
-    let of_kind = |(kind, is_v6): (&str, bool)| {
-        // A kind without entries has no key.
-        let key = LOCAL_MACHINE.open(format!(r"{PORT_PROXY}\{kind}\tcp")).ok()?;
-        Some(entries(&key, is_v6))
-    };
-    KINDS.into_iter().filter_map(of_kind).flatten().collect()
+/// For each table the number of its values and the time of its last change; `None` for a key that cannot be read.
+pub type Stamp = [Option<Info>; 4];
+
+/// Changes when the entries do.
+pub(crate) fn portproxy_stamp() -> Stamp {
+    Table::ALL.map(|table| {
+        let key = Key::open(&table_key(table), Access::Read).ok()??;
+        key.info().ok()
+    })
 }
 
-fn entries(key: &Key, is_v6: bool) -> Vec<PortProxyEntry> {
-    let Ok(values) = key.values() else {
-        return Vec::new();
-    };
-    let entry = |(listens, value): (String, windows_registry::Value)| PortProxyEntry {
-        listens,
-        // Another type than text is nobody's entry, though IP Helper may listen for it.
-        leads_to: String::try_from(value).unwrap_or_default(),
-        is_v6,
-    };
-    values.take(MOST).map(entry).collect()
+/// All entries, over TCP: there are no others. Everybody may read them; a table without entries may have no key.
+pub(crate) fn portproxy_entries() -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let Some(key) = Key::open(&table_key(table), Access::Read)? else {
+            continue;
+        };
+        let found = |(name, content)| Found { table, name, content };
+        all.extend(values(&key)?.into_iter().map(found));
+    }
+    Ok(all)
+}
+
+/// Where a table is.
+pub(crate) fn table_key(table: Table) -> String {
+    format!(r"{PORTPROXY}\{}\tcp", table.name())
+}
+
+/// The values of a key at one moment: they are read by their numbers, which shift when others come and go.
+fn values(key: &Key) -> io::Result<Vec<(String, Option<String>)>> {
+    for _ in 0..ATTEMPTS {
+        let before = key.info()?;
+        let values = key.values()?;
+        if key.info()? == before {
+            return Ok(values);
+        }
+    }
+    Err(io::Error::other(
+        "the entries of portproxy change faster than they can be read",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-    use windows_registry::CURRENT_USER;
-
     use super::*;
 
     #[test]
-    fn values_are_read_as_entries() {
-        let path = format!(r"Software\wslnet-test-{}", std::process::id());
-        let key = CURRENT_USER.create(&path).unwrap();
-        key.set_string("*/8080", "172.20.5.2/80").unwrap();
-        key.set_u32("odd", 7).unwrap();
-
-        let mut found = entries(&key, true);
-        CURRENT_USER.remove_tree(&path).unwrap();
-
-        found.sort_by(|a, b| a.listens.cmp(&b.listens));
-        let entry = |listens: &str, leads_to: &str| PortProxyEntry {
-            listens: listens.to_owned(),
-            leads_to: leads_to.to_owned(),
-            is_v6: true,
-        };
-        assert_eq!(found, [entry("*/8080", "172.20.5.2/80"), entry("odd", "")]);
-    }
-
-    #[test]
     fn the_machines_own_entries_are_read_or_there_are_none() {
-        let all = portproxy_entries();
+        let before = portproxy_stamp();
 
-        assert!(all.len() <= KINDS.len() * MOST);
+        let all = portproxy_entries().unwrap();
+
+        assert!(all.iter().all(|entry| !entry.name.is_empty()), "{all:?}");
+        assert_eq!(portproxy_stamp(), before, "reading changes nothing");
     }
 }

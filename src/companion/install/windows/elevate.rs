@@ -6,18 +6,16 @@
 //! What comes by it counts only from the process that was started.
 
 use std::io;
+use std::os::windows::io::{FromRawHandle as _, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
-use windows_sys::Win32::Foundation::{CloseHandle, ERROR_CANCELLED, HANDLE};
+use windows_sys::Win32::Foundation::ERROR_CANCELLED;
 use windows_sys::Win32::System::Com::{
     COINIT_APARTMENTTHREADED, COINIT_DISABLE_OLE1DDE, CoInitializeEx, CoUninitialize,
-};
-use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, GetProcessId, INFINITE, WaitForSingleObject,
 };
 use windows_sys::Win32::UI::Shell::{
     SEE_MASK_FLAG_NO_UI, SEE_MASK_NOASYNC, SEE_MASK_NOCLOSEPROCESS, SHELLEXECUTEINFOW, ShellExecuteExW,
@@ -28,7 +26,7 @@ use wslnet_console::text::clean;
 
 use super::{known, random_name};
 use crate::capability::is_administrator;
-use crate::host::{pipe_client_process, wide};
+use crate::host::{Process, pipe_client_process, wide};
 
 /// The flag that names the pipe.
 pub(crate) const FLAG: &str = "--answer-to";
@@ -165,23 +163,12 @@ fn start_and_wait(program: PathBuf, line: &str) -> io::Result<Ended> {
             "Windows started it, and does not say how it ends",
         ));
     }
-    wait(info.hProcess)
-}
-
-fn wait(handle: HANDLE) -> io::Result<Ended> {
-    let mut code = 0;
-    // SAFETY: the handle is open, ours, and not used after the last call; the code is a live integer.
-    let (process, told) = unsafe {
-        let process = GetProcessId(handle);
-        WaitForSingleObject(handle, INFINITE);
-        let told = GetExitCodeProcess(handle, &raw mut code);
-        CloseHandle(handle);
-        (process, told)
-    };
-    if told == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(Ended { process, code })
+    // SAFETY: the handle is open, of ours, and nobody else's.
+    let process = Process::from(unsafe { OwnedHandle::from_raw_handle(info.hProcess) });
+    Ok(Ended {
+        process: process.id(),
+        code: process.exit_code()?,
+    })
 }
 
 /// The other one's side: does the work, and tells the one who waits for it.

@@ -3,11 +3,11 @@
 use anyhow::Context;
 use wslnet_console::diagnose::ConfigFile;
 
-use super::{Installable, Order, program};
+use super::{Installable, Order, program, purge_service};
 use crate::config::{Config, WatchedConfig};
 use crate::firewall::{self, Installation, Store, StoreError};
 use crate::paths::Paths;
-use crate::purge::{self, Extent};
+use crate::purge::Extent;
 
 /// Makes the rules, for the networks that companion.toml names now. A firewall that keeps none is told of: everything else of
 /// the installation is of use all the same.
@@ -33,7 +33,7 @@ pub(super) fn put(form: Installable, order: &mut Order) -> anyhow::Result<()> {
 
 /// Removes them, with whatever else of ours is left in Windows.
 pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
-    purge::quietly(&order.paths, Extent::Installation, &mut order.told).map_err(anyhow::Error::msg)
+    purge_service(order, Extent::Installation)
 }
 
 /// The configuration of the form; the default where it cannot be read, as for a user whom an administrator with another account

@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use windows_sys::Win32::Foundation::{CloseHandle, WAIT_OBJECT_0};
-use windows_sys::Win32::System::Threading::{
-    OpenProcess, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
-};
 use wslnet_console::control::{self, Answer, CallError, Endpoint};
 
 use super::{Order, program};
 use crate::capability::is_administrator;
+use crate::host::Process;
 use crate::paths::Paths;
 use crate::run::{Ask, NAME};
 
@@ -24,8 +21,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 const START_TIME: Duration = Duration::from_secs(20);
 /// How long one may take to stop before its process is ended.
 const STOP_TIME: Duration = Duration::from_secs(20);
-/// How long Windows may take to end a process.
-const END_TIME: u32 = 5_000;
 /// How often to look.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -57,17 +52,29 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
         Ok(Answer::Failed(reason)) => bail!("the program that runs does not stop: {reason}"),
         Err(error) => return Err(error).context("cannot stop the program that runs"),
     };
-    let deadline = Instant::now() + STOP_TIME;
-    while is_running(&order.paths) {
-        if Instant::now() > deadline {
-            // It still answers, so the number is still its own.
-            end_process(pid);
-            break;
-        }
-        sleep(GLANCE);
+    if !has_ended(pid, &order.paths) {
+        bail!("the program that runs (process {pid}) does not end: end it in the Task Manager");
     }
     order.tell("stopped: the program of this user");
     Ok(())
+}
+
+/// Waits for the end of a program that was told to stop. It no longer answers some time before: what it has open is free only when its
+/// process has ended.
+fn has_ended(pid: u32, paths: &Paths) -> bool {
+    // It has just answered, so the number is still its own.
+    if let Some(process) = Process::open(pid) {
+        return process.ends_within(STOP_TIME) || process.end();
+    }
+    // It has ended by now, or has more rights than this one.
+    let deadline = Instant::now() + STOP_TIME;
+    while is_running(paths) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(GLANCE);
+    }
+    true
 }
 
 /// What the program says of itself once it runs, for people.
@@ -102,23 +109,4 @@ fn call<T: DeserializeOwned>(paths: &Paths, ask: &impl Serialize) -> Result<T, C
         source,
     })?;
     runtime.block_on(control::call(&endpoint, ask, ANSWER_TIME))
-}
-
-/// Ends a process that does not end by itself, as far as this one may.
-pub(super) fn end_process(pid: u32) {
-    // SAFETY: takes no pointers.
-    let process = unsafe { OpenProcess(PROCESS_TERMINATE | PROCESS_SYNCHRONIZE, 0, pid) };
-    if process.is_null() {
-        return;
-    }
-    // SAFETY: the handle is open, with the rights that these calls take, ours, and not used after the last of them.
-    let ended = unsafe {
-        TerminateProcess(process, 1);
-        let ended = WaitForSingleObject(process, END_TIME);
-        CloseHandle(process);
-        ended
-    };
-    if ended != WAIT_OBJECT_0 {
-        tracing::warn!(pid, "the process does not end");
-    }
 }

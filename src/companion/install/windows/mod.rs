@@ -21,7 +21,7 @@ use crate::capability::is_administrator;
 use crate::event_log;
 use crate::pair::NamedKey;
 use crate::paths::Paths;
-use crate::purge::{self, Extent};
+use crate::purge::{self, Extent, Journals};
 use crate::service::NAME;
 
 pub(crate) use background::run_in_background;
@@ -117,6 +117,12 @@ const PRIVILEGED: &[Part] = &[
         wanted: of_service,
         put: |_, order| service::put(order),
         take: service::take,
+    },
+    // At the end, when the former version of the service has ended.
+    Part {
+        wanted: both,
+        put: |_, _| program::sweep_former(),
+        take: |_| Ok(()),
     },
 ];
 
@@ -276,7 +282,24 @@ fn this_program() -> anyhow::Result<PathBuf> {
 }
 
 fn take_leftovers(order: &mut Order) -> anyhow::Result<()> {
-    purge::quietly(&order.paths, Extent::Run, &mut order.told).map_err(anyhow::Error::msg)
+    purge_service(order, Extent::Run)
+}
+
+/// Purges what the service has left. Every user may make a folder where its state folder belongs, and may have written a journal there
+/// that calls others' things ours.
+fn purge_service(order: &mut Order, extent: Extent) -> anyhow::Result<()> {
+    let state_dir = &order.paths.state_dir;
+    let journals = match state_dir.exists().then(|| folder::check(state_dir)) {
+        None | Some(Ok(_)) => Journals::Count,
+        Some(Err(error)) => {
+            let note = format!("note: what is written there removes nothing: {error:#}");
+            if !order.told.contains(&note) {
+                order.tell(note);
+            }
+            Journals::DoNotCount
+        }
+    };
+    purge::quietly(&order.paths, extent, journals, &mut order.told).map_err(anyhow::Error::msg)
 }
 
 /// The hosts file is the service's where there is one: the names there are not the user's to remove.
@@ -285,7 +308,7 @@ fn take_users_leftovers(order: &mut Order) -> anyhow::Result<()> {
     if service::is_installed() {
         paths.hosts = None;
     }
-    purge::quietly(&paths, Extent::Run, &mut order.told).map_err(anyhow::Error::msg)
+    purge::quietly(&paths, Extent::Run, Journals::Count, &mut order.told).map_err(anyhow::Error::msg)
 }
 
 fn take_event_source(order: &mut Order) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
 //! The program itself, in `%ProgramFiles%\wslnet`, where only administrators can change it. A running program cannot be
-//! overwritten on Windows, but renamed: so it is moved aside, and removed when nobody runs it any more.
+//! overwritten on Windows, but renamed: so it is moved aside, goes on, and is removed when nobody runs it any more.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use anyhow::Context;
 use known_folders::KnownFolder;
 use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW};
 
-use super::{Order, known, random_name, service};
+use super::{Order, known, random_name};
 use crate::host::wide;
 
 const FILE: &str = "wslnet-companion.exe";
@@ -32,11 +32,8 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
     if is_same(&source, &target) {
         return Ok(());
     }
-    // It would go on with the former version until then.
-    service::stop_if_running()?;
     let failed = || format!("cannot put the program into {}", folder.display());
     std::fs::create_dir_all(&folder).with_context(failed)?;
-    sweep(&folder);
     let new = folder.join(format!("{HALF}{}.tmp", random_name()?));
     let done = copy(&source, &new)
         .map_err(anyhow::Error::from)
@@ -90,7 +87,6 @@ fn replace(new: &Path, target: &Path) -> anyhow::Result<()> {
         drop(std::fs::rename(&aside, target));
         return Err(error.into());
     }
-    discard(&aside);
     Ok(())
 }
 
@@ -125,7 +121,13 @@ fn delete_at_reboot(path: &Path) {
     // If Windows does not take note of it, the next installation sweeps.
 }
 
-/// Removes what former installations had to leave.
+/// Removes the version that was there before, or as much of it as nobody runs.
+pub(super) fn sweep_former() -> anyhow::Result<()> {
+    sweep(&folder()?);
+    Ok(())
+}
+
+/// Removes what was moved aside, and what was copied by half: now if that is possible, or else when Windows starts the next time.
 fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -133,7 +135,7 @@ fn sweep(folder: &Path) {
             .to_str()
             .is_some_and(|name| name.starts_with(ASIDE) || name.starts_with(HALF));
         if is_ours {
-            drop(std::fs::remove_file(entry.path()));
+            discard(&entry.path());
         }
     }
 }

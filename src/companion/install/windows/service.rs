@@ -1,5 +1,6 @@
 //! The service: registered, started, stopped, removed. What it does is in the room `service`.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::thread::sleep;
@@ -15,10 +16,10 @@ use windows_service::service::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{
     ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE,
-    ERROR_SERVICE_NOT_ACTIVE,
 };
 
 use super::{Order, logon, program};
+use crate::host::Process;
 use crate::paths::Paths;
 use crate::service::{LOG_FILE, NAME};
 
@@ -29,6 +30,8 @@ const DESCRIPTION: &str = "Makes what listens in WSL reachable from Windows and,
 const START_TIME: Duration = Duration::from_secs(60);
 /// How long it may take to stop: longer than it gives itself.
 const STOP_TIME: Duration = Duration::from_secs(30);
+/// How long its process may live after it has said that it has stopped.
+const END_TIME: Duration = Duration::from_secs(5);
 /// How long Windows may take to forget it, and the program to go.
 const DELETE_TIME: Duration = Duration::from_secs(15);
 /// How long Windows waits for it when it shuts down: longer than it gives itself.
@@ -67,7 +70,6 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
         | ServiceAccess::STOP;
     let (service, what) = match open(rights)? {
         Some(service) => {
-            stop(&service)?;
             service
                 .change_config(&info)
                 .context("cannot change the service")?;
@@ -90,6 +92,8 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
         }
     };
     configure(&service, order)?;
+    // As late as possible: whatever fails before leaves a service that runs.
+    stop(&service)?;
     start(&service, &order.paths)?;
     order.tell(format!("{what}: the service {NAME}, which runs"));
     order.tell(logon::answer(&order.paths)?);
@@ -116,14 +120,6 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
     }
     order.tell(format!("removed: the service {NAME}"));
     Ok(())
-}
-
-/// Stops it, if there is one and it runs.
-pub(super) fn stop_if_running() -> anyhow::Result<()> {
-    match open(ServiceAccess::QUERY_STATUS | ServiceAccess::STOP)? {
-        Some(service) => stop(&service),
-        None => Ok(()),
-    }
 }
 
 /// All places are named, since a service has no user's environment to find them by.
@@ -222,23 +218,34 @@ fn start(service: &Service, paths: &Paths) -> anyhow::Result<()> {
 
 /// Stops it with a deadline, and ends its process when it does not heed.
 fn stop(service: &Service) -> anyhow::Result<()> {
-    let status = service.query_status().context("cannot look at the service")?;
-    if status.current_state == ServiceState::Stopped {
-        return Ok(());
-    }
-    match service.stop() {
-        Ok(_) => {}
-        Err(error) if code(&error) == Some(ERROR_SERVICE_NOT_ACTIVE) => return Ok(()),
-        // It is just starting or stopping: the time will show.
-        Err(error) => tracing::debug!(%error, "the service takes no order to stop"),
-    }
-    let is_stopped = |status: &ServiceStatus| (status.current_state == ServiceState::Stopped).then_some(());
-    if wait(service, STOP_TIME, is_stopped)?.is_none() {
-        let status = service.query_status().context("cannot look at the service")?;
-        if let Some(pid) = status.process_id {
-            logon::end_process(pid);
+    let process = service
+        .query_status()
+        .context("cannot look at the service")?
+        .process_id;
+    let process = process.and_then(Process::open);
+    let is_told = Cell::new(false);
+    let is_stopped = |status: &ServiceStatus| match status.current_state {
+        ServiceState::Stopped => Some(()),
+        // One that is just starting takes no order until it runs.
+        ServiceState::Running if !is_told.get() => {
+            match service.stop() {
+                Ok(_) => is_told.set(true),
+                Err(error) => tracing::debug!(%error, "the service takes no order to stop"),
+            }
+            None
         }
-        wait(service, DELETE_TIME, is_stopped)?.context("the service does not stop")?;
+        ServiceState::Running
+        | ServiceState::StartPending
+        | ServiceState::StopPending
+        | ServiceState::ContinuePending
+        | ServiceState::PausePending
+        | ServiceState::Paused => None,
+    };
+    let stopped = wait(service, STOP_TIME, is_stopped)?.is_some();
+    // The manager is told of the end some time before the process has ended and its program is free.
+    let ended = process.is_none_or(|process| (stopped && process.ends_within(END_TIME)) || process.end());
+    if !ended || (!stopped && wait(service, DELETE_TIME, is_stopped)?.is_none()) {
+        bail!("the service does not stop");
     }
     Ok(())
 }

@@ -8,24 +8,22 @@ use std::process::Command;
 use windows_registry::CURRENT_USER;
 use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
-use crate::host::system_directory;
+use crate::host::{is_missing_key, system_directory};
 use crate::pair::distros::Registered;
 
 /// Where WSL keeps the distros of the user: a key for each, named by its GUID.
 const LXSS: &str = r"Software\Microsoft\Windows\CurrentVersion\Lxss";
 /// The most distros that are looked at.
 const MOST: usize = 256;
-/// `ERROR_FILE_NOT_FOUND` as the HRESULT that the registry's crate gives out.
-const NOT_FOUND: i32 = 0x8007_0002_u32.cast_signed();
 
 /// The distros in the registry. It is what `wsl.exe --list` reads, without its language and its UTF-16, and starts no VM. Values
 /// `DistributionName` and `Version` as WSL writes them (microsoft/WSL, `DistributionRegistration.cpp`); a distro that is being
 /// installed has no name yet.
 pub(in crate::pair) fn registered() -> io::Result<Option<Vec<Registered>>> {
-    let lxss = match CURRENT_USER.open(LXSS) {
+    let lxss = match CURRENT_USER.open(LXSS).map_err(io::Error::from) {
         Ok(lxss) => lxss,
-        Err(error) if error.code().0 == NOT_FOUND => return Ok(Some(Vec::new())),
-        Err(error) => return Err(io::Error::other(error)),
+        Err(error) if is_missing_key(&error) => return Ok(Some(Vec::new())),
+        Err(error) => return Err(error),
     };
     let distro = |key: String| {
         let key = lxss.open(key).ok()?;
@@ -35,7 +33,7 @@ pub(in crate::pair) fn registered() -> io::Result<Option<Vec<Registered>>> {
             version: key.get_u32("Version").unwrap_or(1),
         })
     };
-    let keys = lxss.keys().map_err(io::Error::other)?;
+    let keys = lxss.keys()?;
     Ok(Some(keys.take(MOST).filter_map(distro).collect()))
 }
 

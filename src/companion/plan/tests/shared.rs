@@ -51,6 +51,14 @@ fn it_is_an_opening_and_nothing_is_bound_or_dialled() {
             .iter()
             .map(|(key, opening)| (key.protocol, key.port, opening.is_on_loopback))
             .collect();
+        let known = |opening: &Opening| {
+            let listen = opening.listen.iter().map(SocketAddr::ip);
+            listen.eq(opening.networks.iter().map(|(address, _)| *address))
+        };
+        assert!(
+            desired.openings.values().all(known),
+            "each address with its network"
+        );
         let tcp = Protocol::Tcp;
         assert_eq!(
             openings,

@@ -22,9 +22,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use wslnet_link::{read_state_file, replace_state_file};
 
-use super::super::entry::{Entry, Found, Table};
+use super::super::entry::Entry;
 use super::{Removed, Service};
 use crate::host::PortHolder;
+use crate::host::portproxy::{Found, Table};
 
 /// The file in the state directory.
 const FILE: &str = "portproxy-registry.toml";

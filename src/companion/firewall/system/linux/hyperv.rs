@@ -3,7 +3,7 @@
 //! ```toml
 //! there = true             # false: a Windows without one
 //! writable = true          # false: as for somebody who is no administrator
-//! rules = ["wslnet-tcp-8000"]
+//! rules = ["wslnet-tcp-8000-0123456789abcdef"]
 //! ```
 //!
 //! It lets everything through, as its neighbour does; the end-to-end tests make rules of the kernel's packet filter from it.
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use wslnet_link::{read_state_file, replace_state_file};
 
-use crate::firewall::{FoundHyperVRule, HyperVRule, StoreError};
+use crate::firewall::{FoundHyperVRule, HyperVRule, StoreError, is_our_hyperv_rule};
 
 /// The file in the state directory.
 const FILE: &str = "hyperv-rules.toml";
@@ -58,15 +58,13 @@ impl HyperV {
     /// When they cannot be read.
     pub fn ours(&self) -> Result<Option<Vec<FoundHyperVRule>>, StoreError> {
         let document = self.read()?;
-        let found = |name: &String| {
-            Some(FoundHyperVRule {
-                rule: HyperVRule::of_name(name)?,
-                is_in_force: true,
-            })
+        let names = document.rules.into_iter();
+        let found = |name| FoundHyperVRule {
+            name,
+            is_in_force: true,
         };
-        Ok(document
-            .there
-            .then(|| document.rules.iter().filter_map(found).collect()))
+        let ours = names.filter(|name| is_our_hyperv_rule(name)).map(found);
+        Ok(document.there.then(|| ours.collect()))
     }
 
     /// Makes rules, in their order, as far as it gets.
@@ -74,19 +72,15 @@ impl HyperV {
     /// # Errors
     /// When one could not be made.
     pub fn add(&self, rules: &[HyperVRule]) -> Result<(), StoreError> {
-        self.change(|document| document.rules.extend(rules.iter().map(|rule| rule.name())))
+        self.change(|document| document.rules.extend(rules.iter().map(HyperVRule::name)))
     }
 
-    /// Removes rules; those that are not there are no matter.
+    /// Removes rules by their names; those that are not there are no matter.
     ///
     /// # Errors
     /// When one could not be removed.
-    pub fn remove(&self, rules: &[HyperVRule]) -> Result<(), StoreError> {
-        self.change(|document| {
-            document
-                .rules
-                .retain(|name| !rules.iter().any(|rule| rule.name() == *name));
-        })
+    pub fn remove(&self, names: &[String]) -> Result<(), StoreError> {
+        self.change(|document| document.rules.retain(|name| !names.contains(name)))
     }
 
     fn read(&self) -> Result<Document, StoreError> {

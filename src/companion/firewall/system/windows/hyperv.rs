@@ -18,14 +18,15 @@ use windows::Win32::System::Rpc::{RPC_C_AUTHN_WINNT, RPC_C_AUTHZ_NONE};
 use windows::Win32::System::Variant::{VARIANT, VT_ARRAY, VT_BSTR, VT_I4};
 use windows::Win32::System::Wmi::{
     IWbemClassObject, IWbemLocator, IWbemServices, WBEM_E_ACCESS_DENIED, WBEM_E_INVALID_CLASS,
-    WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND, WBEM_FLAG_CREATE_OR_UPDATE, WBEM_FLAG_FORWARD_ONLY,
-    WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE, WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS,
-    WbemLocator,
+    WBEM_E_INVALID_NAMESPACE, WBEM_E_NOT_FOUND, WBEM_FLAG_CONNECT_USE_MAX_WAIT, WBEM_FLAG_CREATE_OR_UPDATE,
+    WBEM_FLAG_FORWARD_ONLY, WBEM_FLAG_RETURN_IMMEDIATELY, WBEM_FLAG_RETURN_WBEM_COMPLETE,
+    WBEM_GENERIC_FLAG_TYPE, WBEMSTATUS, WbemLocator,
 };
 use windows::core::{BSTR, Error, HRESULT, HSTRING, IUnknown, Interface, PCWSTR, Result};
 
 use super::{FOR_EACH, PATIENCE, ask};
-use crate::firewall::{FoundHyperVRule, HyperVRule, StoreError};
+use crate::firewall::rule::profiles_bits;
+use crate::firewall::{FoundHyperVRule, HyperVRule, Scope, StoreError, is_our_hyperv_rule};
 
 const NAMESPACE: &str = r"ROOT\StandardCimv2";
 const CLASS: &str = "MSFT_NetFirewallHyperVRule";
@@ -39,8 +40,6 @@ const MOST: usize = 10_000;
 const ENABLED: i32 = 1;
 const INBOUND: i32 = 1;
 const ALLOW: i32 = 2;
-/// `Profiles`: domain (1) and private (2).
-const TRUSTED: i32 = 3;
 
 /// This Windows' Hyper-V firewall.
 #[derive(Clone, Debug)]
@@ -55,7 +54,7 @@ pub(super) enum Value {
 }
 
 /// The properties of a rule, in order.
-pub(super) fn properties(rule: HyperVRule) -> Vec<(&'static str, Value)> {
+pub(super) fn properties(rule: &HyperVRule) -> Vec<(&'static str, Value)> {
     let text = |text: &str| Value::Text(text.to_owned());
     let mut properties = vec![
         ("InstanceID", Value::Text(rule.name())),
@@ -67,12 +66,18 @@ pub(super) fn properties(rule: HyperVRule) -> Vec<(&'static str, Value)> {
         ("Direction", Value::Number(INBOUND)),
         ("Action", Value::Number(ALLOW)),
         ("Enabled", Value::Number(ENABLED)),
-        ("Profiles", Value::Number(TRUSTED)),
+        ("Profiles", Value::Number(profiles_bits(rule.profiles))),
         ("Protocol", Value::Text(rule.protocol.to_string().to_uppercase())),
         ("LocalPorts", Value::Texts(vec![rule.port.to_string()])),
     ];
-    if rule.local_subnet {
-        properties.push(("RemoteAddresses", Value::Texts(vec!["LocalSubnet".to_owned()])));
+    for (name, scopes) in [
+        ("LocalAddresses", &rule.local_addresses),
+        ("RemoteAddresses", &rule.remote_addresses),
+    ] {
+        // Without the property it is all of them.
+        if !scopes.is_empty() {
+            properties.push((name, Value::Texts(scopes.iter().map(Scope::to_string).collect())));
+        }
     }
     properties
 }
@@ -114,22 +119,26 @@ impl HyperV {
             let services = connect().map_err(refusal)?;
             rules
                 .iter()
-                .try_for_each(|rule| add(&services, *rule))
+                .try_for_each(|rule| add(&services, rule))
                 .map_err(refusal)
         })
     }
 
-    /// Removes rules; those that are not there are no matter.
+    /// Removes rules of ours by their names; those that are not there are no matter.
     ///
     /// # Errors
     /// When one could not be removed.
-    pub fn remove(&self, rules: &[HyperVRule]) -> std::result::Result<(), StoreError> {
-        let rules = rules.to_vec();
-        ask(patience(rules.len()), move || {
+    pub fn remove(&self, names: &[String]) -> std::result::Result<(), StoreError> {
+        let names: Vec<String> = names
+            .iter()
+            .filter(|name| is_our_hyperv_rule(name))
+            .cloned()
+            .collect();
+        ask(patience(names.len()), move || {
             let services = connect().map_err(refusal)?;
-            rules
+            names
                 .iter()
-                .try_for_each(|rule| remove(&services, *rule))
+                .try_for_each(|name| remove(&services, name))
                 .map_err(refusal)
         })
     }
@@ -143,9 +152,11 @@ fn connect() -> Result<IWbemServices> {
     // SAFETY: the class and the interface belong together; COM's thread has initialised COM.
     let locator: IWbemLocator = unsafe { CoCreateInstance(&WbemLocator, None, CLSCTX_INPROC_SERVER) }?;
     let none = BSTR::new();
+    // Without it a server that is broken is waited for without an end, and with it for two minutes.
+    let wait = WBEM_FLAG_CONNECT_USE_MAX_WAIT.0;
     // SAFETY: the object is alive, and so are the texts; empty ones mean this user, on this machine.
     let services =
-        unsafe { locator.ConnectServer(&BSTR::from(NAMESPACE), &none, &none, &none, 0, &none, None) }?;
+        unsafe { locator.ConnectServer(&BSTR::from(NAMESPACE), &none, &none, &none, wait, &none, None) }?;
     as_ourselves(&services.cast()?)?;
     Ok(services)
 }
@@ -180,17 +191,17 @@ fn ours(services: &IWbemServices) -> Result<Vec<FoundHyperVRule>> {
         // SAFETY: the object is alive, the array is writable for its length, and the number is a live u32.
         unsafe { rules.Next(ANSWER, &mut next, &raw mut count) }.ok()?;
         let [Some(object)] = next else { break };
-        let rule = text(&object, "InstanceID")?.and_then(|name| HyperVRule::of_name(&name));
-        if let Some(rule) = rule {
+        let name = text(&object, "InstanceID")?.filter(|name| is_our_hyperv_rule(name));
+        if let Some(name) = name {
             let is = |name: &str, wanted: i32| Ok::<_, Error>(number(&object, name)? == Some(wanted));
             let is_in_force = is("Enabled", ENABLED)? && is("Action", ALLOW)? && is("Direction", INBOUND)?;
-            found.push(FoundHyperVRule { rule, is_in_force });
+            found.push(FoundHyperVRule { name, is_in_force });
         }
     }
     Ok(found)
 }
 
-fn add(services: &IWbemServices, rule: HyperVRule) -> Result<()> {
+fn add(services: &IWbemServices, rule: &HyperVRule) -> Result<()> {
     let mut class = None;
     // SAFETY: the object is alive, and so is the text; the class comes back in a live place.
     unsafe {
@@ -215,9 +226,9 @@ fn add(services: &IWbemServices, rule: HyperVRule) -> Result<()> {
     unsafe { services.PutInstance(&instance, flags, None, None) }
 }
 
-fn remove(services: &IWbemServices, rule: HyperVRule) -> Result<()> {
+fn remove(services: &IWbemServices, name: &str) -> Result<()> {
     // The name is of letters, digits and dashes.
-    let path = format!("{CLASS}.InstanceID=\"{}\"", rule.name());
+    let path = format!("{CLASS}.InstanceID=\"{name}\"");
     // SAFETY: the object is alive, and so is the text.
     match unsafe { services.DeleteInstance(&BSTR::from(path), WBEM_FLAG_RETURN_WBEM_COMPLETE, None, None) } {
         Err(error) if is(&error, &[WBEM_E_NOT_FOUND]) => Ok(()),
@@ -324,12 +335,18 @@ mod tests {
     use wslnet_protocol::Protocol;
 
     use super::*;
+    use crate::host::Categories;
 
-    const RULE: HyperVRule = HyperVRule {
-        protocol: Protocol::Tcp,
-        port: 8000,
-        local_subnet: true,
-    };
+    fn rule() -> HyperVRule {
+        let own = [192, 0, 2, 7].into();
+        HyperVRule {
+            protocol: Protocol::Tcp,
+            port: 8000,
+            local_addresses: [Scope::network(own, 32)].into(),
+            remote_addresses: [Scope::network(own, 24)].into(),
+            profiles: Categories::TRUSTED,
+        }
+    }
 
     /// The expectation stands in Microsoft's documentation of the class; nothing here has seen a real one.
     #[test]
@@ -337,12 +354,12 @@ mod tests {
         let text = |text: &str| Value::Text(text.to_owned());
         let texts = |text: &str| Value::Texts(vec![text.to_owned()]);
 
-        let told = properties(RULE);
+        let told = properties(&rule());
 
         assert_eq!(
             told,
             [
-                ("InstanceID", text("wslnet-tcp-8000")),
+                ("InstanceID", text(&rule().name())),
                 ("ElementName", text("wslnet: tcp port 8000 of WSL")),
                 ("VMCreatorId", text("{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}")),
                 ("Direction", Value::Number(1)),
@@ -351,9 +368,15 @@ mod tests {
                 ("Profiles", Value::Number(3)),
                 ("Protocol", text("TCP")),
                 ("LocalPorts", texts("8000")),
-                ("RemoteAddresses", texts("LocalSubnet")),
+                ("LocalAddresses", texts("192.0.2.7/32")),
+                ("RemoteAddresses", texts("192.0.2.0/24")),
             ]
         );
+        let everywhere = HyperVRule {
+            profiles: Categories::ALL,
+            ..rule()
+        };
+        assert!(properties(&everywhere).contains(&("Profiles", Value::Number(7))));
     }
 
     #[test]
@@ -375,6 +398,6 @@ mod tests {
         let there = HyperV.ours();
 
         assert_eq!(there, Ok(None));
-        assert!(HyperV.add(&[RULE]).is_err());
+        assert!(HyperV.add(&[rule()]).is_err());
     }
 }

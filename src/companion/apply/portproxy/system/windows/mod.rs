@@ -1,38 +1,29 @@
-//! The real registry and the real service. The unsafe calls are in the two files below, one for each part of the system.
+//! The real registry and the real service.
 //!
 //! Written against Microsoft's documentation, and run under Wine, whose registry and service control manager are its own.
-//! The crate `windows-registry` would do for the registry but for its iterator over values, which ends early, or panics in a
-//! debug build, when a value grows while it reads; an entry that is overlooked counts here as one that somebody removed.
 
-mod registry;
 mod service;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use self::registry::{Access, Key};
-use super::super::entry::{Entry, Found, Table};
+use super::super::entry::Entry;
 use super::{Removed, Service};
-use crate::host::PortHolder;
+use crate::host::portproxy::{Found, Table};
+use crate::host::{self, Access, Key, PORTPROXY, PortHolder, table_key};
 
-/// Where the four tables are.
-const PORTPROXY: &str = r"SYSTEM\CurrentControlSet\Services\PortProxy";
 /// Where services have their keys.
 const SERVICES: &str = r"SYSTEM\CurrentControlSet\Services";
 /// Where IPv6 is turned off, by the value `DisabledComponents` (Microsoft, "Guidance for configuring IPv6 in Windows").
 const TCPIP6: &str = r"SYSTEM\CurrentControlSet\Services\Tcpip6\Parameters";
 /// Its lowest byte where all of IPv6 is off.
 const ALL_COMPONENTS: u32 = 0xff;
-/// How often a table is read again that changes while it is read.
-const ATTEMPTS: usize = 8;
-
 /// This Windows.
 #[derive(Debug)]
 pub struct Machine;
 
-/// For each table the number of its values and the time of its last change; `None` for a key that cannot be read.
-pub type Stamp = [Option<registry::Info>; 4];
+pub use crate::host::Stamp;
 
 impl Machine {
     /// This Windows. The directory is of use on Linux only.
@@ -42,29 +33,18 @@ impl Machine {
 
     /// Changes when the entries do.
     pub fn stamp(&self) -> Stamp {
-        Table::ALL.map(|table| {
-            let key = Key::open(&path(table), Access::Read).ok()??;
-            key.info().ok()
-        })
+        host::portproxy_stamp()
     }
 
     /// All entries.
     pub fn entries(&self) -> io::Result<Vec<Found>> {
-        let mut all = Vec::new();
-        for table in Table::ALL {
-            let Some(key) = Key::open(&path(table), Access::Read)? else {
-                continue;
-            };
-            let found = |(name, content)| Found { table, name, content };
-            all.extend(values(&key)?.into_iter().map(found));
-        }
-        Ok(all)
+        host::portproxy_entries()
     }
 
     /// Makes an entry; `AlreadyExists` if there is one at its place. Between the look and the write somebody else could
     /// make one there: the registry knows no "write if absent".
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
-        let key = Key::create(&path(entry.table))?;
+        let key = Key::create(&table_key(entry.table))?;
         if key.text(&entry.name)?.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -74,7 +54,7 @@ impl Machine {
     /// Removes an entry, if it is still what it was when it was made. The key stays, as it does when Windows' own tool
     /// removes the last entry.
     pub fn remove(&self, entry: &Entry) -> io::Result<Removed> {
-        let Some(key) = Key::open(&path(entry.table), Access::Write)? else {
+        let Some(key) = Key::open(&table_key(entry.table), Access::Write)? else {
             return Ok(Removed::Absent);
         };
         match key.text(&entry.name)? {
@@ -89,7 +69,7 @@ impl Machine {
     /// Puts a table on the disk. Windows does so by itself, but may take its time, and an entry that comes back after a loss of
     /// power must not be forgotten by the journal.
     pub fn flush(&self, table: Table) -> io::Result<()> {
-        match Key::open(&path(table), Access::Read)? {
+        match Key::open(&table_key(table), Access::Read)? {
             Some(key) => key.flush(),
             None => Ok(()),
         }
@@ -99,7 +79,7 @@ impl Machine {
     /// right to control the service.
     pub fn may_write(&self) -> io::Result<()> {
         for table in [Table::V4ToV4, Table::V6ToV4] {
-            let key = Key::open(&path(table), Access::Write)?;
+            let key = Key::open(&table_key(table), Access::Write)?;
             if key.is_none() && Key::open(PORTPROXY, Access::CreateBelow)?.is_none() {
                 Key::open(SERVICES, Access::CreateBelow)?;
             }
@@ -131,22 +111,4 @@ impl Machine {
             .and_then(|key| key.number("DisabledComponents").ok().flatten());
         value.is_some_and(|value| value & ALL_COMPONENTS == ALL_COMPONENTS)
     }
-}
-
-/// The values of a key at one moment: they are read by their numbers, which shift when others come and go.
-fn values(key: &Key) -> io::Result<Vec<(String, Option<String>)>> {
-    for _ in 0..ATTEMPTS {
-        let before = key.info()?;
-        let values = key.values()?;
-        if key.info()? == before {
-            return Ok(values);
-        }
-    }
-    Err(io::Error::other(
-        "the entries of portproxy change faster than they can be read",
-    ))
-}
-
-fn path(table: Table) -> String {
-    format!(r"{PORTPROXY}\{}\tcp", table.name())
 }

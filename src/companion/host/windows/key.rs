@@ -1,4 +1,7 @@
 //! Keys of `HKEY_LOCAL_MACHINE` and the texts in them.
+//!
+//! The crate `windows-registry` would do but for its iterator over values, which ends early, or panics in a debug build, when a value
+//! grows while it reads.
 
 use std::io;
 use std::ptr::{null, null_mut};
@@ -12,6 +15,8 @@ use windows_sys::Win32::System::Registry::{
     RegFlushKey, RegOpenKeyExW, RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
 };
 
+use super::text::wide;
+
 /// The longest name of a value, in UTF-16 units, without its end (Microsoft, "Registry Element Size Limits").
 const NAME_LIMIT: usize = 16_383;
 /// The longest text that is read, in UTF-16 units. Those of portproxy are far shorter.
@@ -21,7 +26,7 @@ const VALUE_LIMIT: u32 = 65_536;
 
 /// What a key is opened for.
 #[derive(Clone, Copy, Debug)]
-pub enum Access {
+pub(crate) enum Access {
     /// To read values.
     Read,
     /// To read, write and remove values.
@@ -40,7 +45,7 @@ pub struct Info {
 
 /// An open key.
 #[derive(Debug)]
-pub struct Key(HKEY);
+pub(crate) struct Key(HKEY);
 
 impl Drop for Key {
     fn drop(&mut self) {
@@ -51,7 +56,7 @@ impl Drop for Key {
 
 impl Key {
     /// Opens a key; `None` if there is none.
-    pub fn open(path: &str, access: Access) -> io::Result<Option<Self>> {
+    pub(crate) fn open(path: &str, access: Access) -> io::Result<Option<Self>> {
         let rights = match access {
             Access::Read => KEY_QUERY_VALUE,
             Access::Write => KEY_QUERY_VALUE | KEY_SET_VALUE,
@@ -68,7 +73,7 @@ impl Key {
     }
 
     /// Opens a key to write values, and makes it, and those above it, where they are missing.
-    pub fn create(path: &str) -> io::Result<Self> {
+    pub(crate) fn create(path: &str) -> io::Result<Self> {
         let (path, mut key) = (wide(path), null_mut());
         // SAFETY: as above; class, security attributes and disposition may be null.
         done(unsafe {
@@ -88,7 +93,7 @@ impl Key {
     }
 
     /// How many values there are, and when one was last changed.
-    pub fn info(&self) -> io::Result<Info> {
+    pub(crate) fn info(&self) -> io::Result<Info> {
         let (mut values, mut written) = (0, FILETIME::default());
         // SAFETY: the key is open; the two pointers are to live values, the others may be null.
         done(unsafe {
@@ -115,7 +120,7 @@ impl Key {
 
     /// All values; `None` for what is no text, or a long one. Names that are no Unicode lose what is wrong with them, and so are
     /// none of ours.
-    pub fn values(&self) -> io::Result<Vec<(String, Option<String>)>> {
+    pub(crate) fn values(&self) -> io::Result<Vec<(String, Option<String>)>> {
         let (mut values, mut name) = (Vec::new(), vec![0; NAME_LIMIT + 1]);
         for index in 0..VALUE_LIMIT {
             let mut text = [0; TEXT_LIMIT];
@@ -168,7 +173,7 @@ impl Key {
     }
 
     /// A value: `None` if there is none, `Some(None)` if it is no text or a long one.
-    pub fn text(&self, name: &str) -> io::Result<Option<Option<String>>> {
+    pub(crate) fn text(&self, name: &str) -> io::Result<Option<Option<String>>> {
         let mut text = [0; TEXT_LIMIT];
         let (name, mut kind, mut bytes) = (wide(name), 0, size_of_val(&text) as u32);
         // SAFETY: the key is open, the name ends with a zero, and `text` is writable for `bytes` bytes.
@@ -191,7 +196,7 @@ impl Key {
     }
 
     /// A number; `None` if there is none, or something else.
-    pub fn number(&self, name: &str) -> io::Result<Option<u32>> {
+    pub(crate) fn number(&self, name: &str) -> io::Result<Option<u32>> {
         let (mut value, mut kind, mut bytes) = (0_u32, 0, size_of::<u32>() as u32);
         let name = wide(name);
         // SAFETY: the key is open, the name ends with a zero, and `value` is writable for `bytes` bytes.
@@ -213,7 +218,7 @@ impl Key {
     }
 
     /// Writes a text, over whatever is there.
-    pub fn set_text(&self, name: &str, text: &str) -> io::Result<()> {
+    pub(crate) fn set_text(&self, name: &str, text: &str) -> io::Result<()> {
         let (name, text) = (wide(name), wide(text));
         let bytes = u32::try_from(size_of_val(text.as_slice())).map_err(io::Error::other)?;
         // SAFETY: the key is open, the name ends with a zero, and `text` is readable for `bytes` bytes, its end included.
@@ -221,7 +226,7 @@ impl Key {
     }
 
     /// Removes a value.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         let name = wide(name);
         // SAFETY: the key is open, and the name ends with a zero.
         match unsafe { RegDeleteValueW(self.0, name.as_ptr()) } {
@@ -231,7 +236,7 @@ impl Key {
     }
 
     /// Returns when all changes of the key are on the disk.
-    pub fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&self) -> io::Result<()> {
         // SAFETY: the key is open.
         done(unsafe { RegFlushKey(self.0) })
     }
@@ -245,10 +250,6 @@ fn text_of(kind: u32, buffer: &[u16], bytes: u32) -> Option<String> {
         .rposition(|unit| *unit != 0)
         .map_or(0, |last| last + 1);
     String::from_utf16(&units[..end]).ok().filter(|_| kind == REG_SZ)
-}
-
-fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
 }
 
 fn done(error: WIN32_ERROR) -> io::Result<()> {
