@@ -42,6 +42,12 @@ fn three_hundred_listeners_at_once() {
     let world = World::new();
     let rig = Rig::connected(&world);
     let ports: Vec<u16> = (20_000..20_300).collect();
+    let session = || {
+        rig.companion
+            .status()
+            .map(|status| status["distros"][0]["session"].clone())
+    };
+    let before = session();
 
     let crowd = guest(
         &rig.distro.machine,
@@ -62,9 +68,11 @@ fn three_hundred_listeners_at_once() {
     crowd.kill();
     eventually(SOON, || {
         let status = rig.distro.status()?;
-        check(status["active"] == 0, || status.to_string())
+        let is_over = status["active"] == 0 && status["companion"]["state"] == "connected";
+        check(is_over, || status.to_string())
     });
     assert!(rig.client.open_among(WINDOWS, &ports).is_empty());
+    assert_eq!(session(), before, "many changes in a row keep to one connection");
 }
 
 #[test]

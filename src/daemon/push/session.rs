@@ -26,6 +26,9 @@ const RENEW_UNSETTLED: Duration = Duration::from_secs(1);
 const HEALTHY: Duration = Duration::from_secs(30);
 /// How long a goodbye may take; systemd does not wait for ever.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
+/// How long the HTTP client is given after an answer. It takes its connection back on tasks of its own; a request before that
+/// would open another connection beside it, with a handshake and the end of the first one, which is the session's.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Who this daemon is.
 #[derive(Debug)]
@@ -275,6 +278,7 @@ async fn keep_in_step(
     let mut seen = 0;
     wanted.mark_changed();
     loop {
+        sleep(BREATH).await;
         let settled = view.borrow().forwards.values().all(settles);
         let pause = if settled && lifeline.is_watching() {
             renew

@@ -97,6 +97,11 @@ impl<'w> Companion<'w> {
         drop(self.program.take());
     }
 
+    /// What it says of itself.
+    pub fn status(&self) -> Result<Value, String> {
+        self.cli(&["status", "--json"]).json()
+    }
+
     /// Its forwards.
     pub fn list(&self) -> Result<Vec<Value>, String> {
         self.cli(&["list", "--json"]).json()
