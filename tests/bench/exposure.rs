@@ -220,7 +220,10 @@ impl Judge {
         let mut stream = match connected {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok((Seen::Refused, at)),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok((Seen::Neither, at)),
+            // Accepted, and ended before the system said so.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                return Ok((Seen::Neither, at));
+            }
             Err(error) => return Err(error).context("neither open nor refused"),
         };
         stream.set_read_timeout(Some(self.patience))?;
