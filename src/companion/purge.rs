@@ -142,13 +142,7 @@ pub(crate) fn everything(paths: &Paths, extent: Extent, told: &mut String) -> Re
 ///
 /// # Errors
 /// The same.
-#[cfg(any(windows, test))]
-pub(crate) fn quietly(
-    paths: &Paths,
-    extent: Extent,
-    journals: Journals,
-    told: &mut String,
-) -> Result<(), String> {
+pub fn quietly(paths: &Paths, extent: Extent, journals: Journals, told: &mut String) -> Result<(), String> {
     clear(paths, extent, journals, told, |_, _| {})
 }
 

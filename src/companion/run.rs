@@ -217,7 +217,10 @@ fn post_bulletins(paths: &Paths, key: PublicKey, phase: watch::Receiver<Phase>, 
     let state_dir = paths.state_dir.clone();
     let write = move || {
         // What is on the disk now: whoever has just been trusted looks at once.
-        let trusted = Peers::load(&state_dir).unwrap_or_default();
+        let trusted = Peers::load(&state_dir).unwrap_or_else(|error| {
+            tracing::warn!(%error, "users are told that no distro is trusted: the trusted keys cannot be read");
+            Peers::default()
+        });
         let phase = phase.borrow().clone();
         async move { Bulletin::new(key, &trusted, report(phase).await) }
     };
@@ -250,7 +253,10 @@ async fn control_ports(
     let mut said = String::new();
     let obstacles = Obstacles::default();
     while !stop.is_cancelled() {
-        let interfaces = host::interfaces().unwrap_or_default();
+        let interfaces = host::interfaces().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the WSL adapter is not found: Windows does not list its network interfaces");
+            Vec::new()
+        });
         let (mut ports, mut control) = (Vec::new(), ControlPorts::default());
         let (mut missing, mut reasons) = (ControlPorts::default(), Vec::new());
         for address in place.of(config, &interfaces).addresses() {

@@ -47,8 +47,8 @@ pub struct Firewall {
     looked: Option<Awake>,
     /// Nothing of ours is there.
     is_clear: bool,
-    /// What is there, and not wanted, is not this program's to remove.
-    is_denied: bool,
+    /// Why something that is ours and unwanted is still there.
+    left: Option<StoreError>,
 }
 
 /// Who is let in, as companion.toml says.
@@ -89,7 +89,7 @@ impl Firewall {
             looked: None,
             is_clear: !mark.is_set(),
             mark,
-            is_denied: false,
+            left: None,
         }
     }
 
@@ -98,8 +98,13 @@ impl Firewall {
         &self.opinions
     }
 
-    /// What is in the way, in a sentence for people; empty while nothing is wanted.
+    /// What is in the way, in a sentence for people; empty while nothing is wanted and nothing is left.
     pub fn capability(&self) -> String {
+        if let Some(error) = &self.left {
+            return format!(
+                "rules that let the local network in at ports that nobody shares any more are left: {error}"
+            );
+        }
         let reasons: BTreeSet<&str> = self
             .opinions
             .values()
@@ -129,7 +134,12 @@ impl Firewall {
             .opinions
             .values()
             .filter_map(|opinion| opinion.as_ref().err());
-        !failures.any(is_unfinished) && (self.is_clear || self.is_denied || !self.wanted.is_empty())
+        // What is not this program's to remove does not get better by trying.
+        let may_be_removed = match &self.left {
+            Some(error) => *error != StoreError::Denied,
+            None => self.wanted.is_empty() && !self.is_clear,
+        };
+        !failures.any(is_unfinished) && !may_be_removed
     }
 
     /// Has these ports open, and no others of ours. Does nothing where nothing has changed and no look is due.
@@ -150,10 +160,19 @@ impl Firewall {
         }
         let (doors, wanted) = (self.doors.clone(), wanted.clone());
         let done = spawn_blocking(move || doors.round(&wanted, admitted)).await;
-        let done = done.unwrap_or_default();
+        // Nobody knows then what is in force: it is told, and looked at again.
+        let done = done.unwrap_or_else(|error| Done {
+            left: Some(StoreError::Other(error.to_string())),
+            ..Done::default()
+        });
         self.looked = Some(now);
         self.is_clear = self.wanted.is_empty() && done.left.is_none();
-        self.is_denied = done.left == Some(StoreError::Denied);
+        if let Some(error) = &done.left
+            && self.left != done.left
+        {
+            tracing::warn!(%error, "the local network is still let in at ports that nobody shares any more; it is tried again");
+        }
+        self.left = done.left;
         if self.is_clear {
             self.mark.clear();
         }

@@ -182,6 +182,41 @@ async fn what_could_not_be_removed_at_the_start_goes_as_soon_as_the_firewall_let
 }
 
 #[tokio::test]
+async fn a_rule_that_cannot_be_removed_is_told_of_though_others_are_wanted() {
+    let bench = Bench::new();
+    let mut firewall = bench.firewall();
+    let both = openings(&[(8000, Mode::VirtioProxy), (8001, Mode::VirtioProxy)]);
+    firewall.keep(&both, NEIGHBOURS).await;
+    let file = bench.folder.path().join("firewall-rules.toml");
+    std::fs::write(
+        &file,
+        bench.rules().replace("writable = true", "writable = false"),
+    )
+    .unwrap();
+
+    firewall
+        .keep(&openings(&[(8001, Mode::VirtioProxy)]), NEIGHBOURS)
+        .await;
+
+    let told = firewall.capability();
+    assert!(told.contains("nobody shares any more are left"), "{told}");
+    std::fs::write(
+        &file,
+        bench.rules().replace("writable = false", "writable = true"),
+    )
+    .unwrap();
+    firewall.looked = None;
+    firewall
+        .keep(&openings(&[(8001, Mode::VirtioProxy)]), NEIGHBOURS)
+        .await;
+    let told = firewall.capability();
+    assert!(
+        told.starts_with("1 ports open") && !bench.rules().contains("tcp 8000"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_rule_that_somebody_took_away_comes_back_with_the_next_look() {
     let bench = Bench::new();
     let mut firewall = bench.firewall();
