@@ -5,11 +5,12 @@ mod direction;
 mod express;
 mod held;
 mod pace;
+mod read;
+mod rest;
 mod side;
 
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -18,9 +19,6 @@ use self::direction::Direction;
 pub(crate) use self::held::Held;
 use self::side::{Broken, Side};
 use crate::budget::Budget;
-
-/// How often a side that has nothing more to say is asked whether it was reset, where no event tells.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +71,7 @@ async fn reset(stream: &TcpStream) {
     loop {
         tokio::select! {
             _ = stream.ready(Interest::ERROR) => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = rest::before_a_look() => {}
         }
         // Windows reports an abort as "write side closed" and not as an error (mio 1.2, sys/windows/event.rs).
         let closed = tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::express::Express;
 use super::held::Stuck;
 use super::pace::{Pace, with_scratch};
+use super::read::read_now;
 use super::side::{Broken, Side, is_transient};
 use crate::budget::Budget;
 
@@ -22,6 +23,16 @@ enum Step<'a> {
     Stuck(usize, Rest<'a>),
     /// Nothing is there to be read now.
     Empty,
+    /// Nothing will ever be there again.
+    End,
+}
+
+/// Why a direction stops carrying for now.
+enum Pause {
+    /// Nothing is there to be read now.
+    Empty,
+    /// It is others' turn.
+    Enough,
     /// Nothing will ever be there again.
     End,
 }
@@ -62,17 +73,22 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// Reads to the end of the source, then ends the sink.
+    /// Reads to the end of the source, then ends the sink, unless it is the second direction: both sockets are closed then.
     pub(super) async fn carry(mut self) -> Result<(), Broken> {
         loop {
             self.more().await?;
-            if self.burst().await? {
-                break;
+            match self.burst().await? {
+                Pause::Empty => {}
+                Pause::Enough => tokio::task::yield_now().await,
+                Pause::End => break,
             }
-            tokio::task::yield_now().await;
         }
         if self.source.is_gone() {
             return Err(Broken::AtOnce);
+        }
+        if self.source.is_ended() {
+            // The last word of both: the close says it.
+            return Ok(());
         }
         self.sink.end()
     }
@@ -91,8 +107,8 @@ impl<'a> Direction<'a> {
         self.source.readable().await
     }
 
-    /// Carries what is there, but not for too long. Returns whether the source has come to its end.
-    async fn burst(&mut self) -> Result<bool, Broken> {
+    /// Carries what is there, but not for too long.
+    async fn burst(&mut self) -> Result<Pause, Broken> {
         let mut carried = 0;
         while carried < BURST {
             match self.step()? {
@@ -101,11 +117,11 @@ impl<'a> Direction<'a> {
                     self.finish(rest).await?;
                     carried += bytes;
                 }
-                Step::Empty => break,
-                Step::End => return Ok(true),
+                Step::Empty => return Ok(Pause::Empty),
+                Step::End => return Ok(Pause::End),
             }
         }
-        Ok(false)
+        Ok(Pause::Enough)
     }
 
     /// Reads once and hands on what the sink takes without waiting.
@@ -134,7 +150,7 @@ impl<'a> Direction<'a> {
         with_scratch(|scratch| {
             let held = self.budget.held();
             let size = self.pace.size(held.bytes());
-            let read = match self.source.stream.try_read(&mut scratch[..size]) {
+            let read = match read_now(self.source.stream, &mut scratch[..size]) {
                 Ok(0) => return Ok(Step::End),
                 Ok(read) => read,
                 Err(error) if is_transient(&error) => return Ok(Step::Empty),
