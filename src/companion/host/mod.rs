@@ -35,6 +35,8 @@ use linux as platform;
 #[cfg(windows)]
 use windows as platform;
 
+#[cfg(windows)]
+pub(crate) use aside::{Aside, NoAnswer};
 pub use awake::{Awake, SleepWatch, awake};
 pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
