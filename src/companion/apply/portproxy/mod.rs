@@ -119,6 +119,14 @@ impl Portproxy {
         }
     }
 
+    /// What an earlier run with this backend has left that the start could not remove; `None` if there is nothing, or if what is
+    /// ours is not known.
+    pub fn leftovers(state_dir: &Path) -> Option<Self> {
+        let has_entries = journal::load(state_dir).is_ok_and(|ours| !ours.is_empty());
+        let portproxy = Self::new(state_dir);
+        (has_entries || portproxy.rules.has_leftovers()).then_some(portproxy)
+    }
+
     /// What is in place now, and what could not be put there.
     pub fn actual(&self) -> &Actual {
         &self.actual
@@ -141,6 +149,7 @@ impl Portproxy {
         self.actual.relays.is_empty()
             && self.ours.as_ref().is_some_and(Ours::is_empty)
             && self.rules.trouble().is_none()
+            && !self.rules.has_leftovers()
     }
 
     fn is_incomplete(&self) -> bool {
