@@ -152,12 +152,7 @@ fn has_loopback(bench: &Bench) -> bool {
         .any(|i| i.loopback && !bench.policy.excludes(&i.name))
 }
 
-fn dialled(
-    bench: &Bench,
-    distro: &str,
-    forward: &Forward,
-    target: SocketAddr,
-) -> Result<(), TestCaseError> {
+fn dialled(bench: &Bench, distro: &str, forward: &Forward, target: SocketAddr) -> Result<(), TestCaseError> {
     let peer = bench.ledger.claims().distros[distro].peer;
     prop_assert_eq!(target, SocketAddr::new(peer, forward.port));
     prop_assert!(is_neighbour(peer), "{target}");
