@@ -19,6 +19,8 @@ pub mod damper;
 mod doctor;
 pub mod hosts;
 pub mod labels;
+#[cfg(test)]
+mod left_out;
 pub mod listeners;
 #[cfg(test)]
 mod namespace;

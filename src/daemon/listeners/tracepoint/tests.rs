@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
+use crate::left_out::left_out;
 use crate::listeners::{Bell, Wake, WakeUp, bell};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -230,15 +231,13 @@ fn until_told_of_processes(wake_up: &mut WakeUp, bell: &Bell) -> bool {
 }
 
 /// None on kernels that have no such thing, and then it says so.
-#[expect(clippy::print_stderr, reason = "a test that is left out says why")]
 fn available() -> Option<Tracepoints> {
     match Tracepoints::open() {
         Ok(tracepoint) => Some(tracepoint),
-        Err(reason) if std::env::var_os("CI").is_none() => {
-            eprintln!("left out: {reason}");
+        Err(reason) => {
+            left_out(&reason.to_string());
             None
         }
-        Err(reason) => panic!("{reason}"),
     }
 }
 

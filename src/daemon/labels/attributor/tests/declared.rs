@@ -192,10 +192,9 @@ fn an_environment_that_cannot_be_read_delays_nobody_and_may_say_off() {
 #[test]
 fn a_user_who_lets_us_wait_everywhere_harms_only_himself() {
     const NOBODY: u32 = 65_534;
-    let blockers: Vec<Option<Speaker>> = (0..declarations::LIMITS.per_user)
-        .map(|_| Speaker::blocker(NOBODY))
-        .collect();
-    let Some(blockers) = blockers.into_iter().collect::<Option<Vec<_>>>() else {
+    // At the first that cannot be made, no more are tried.
+    let blockers = (0..declarations::LIMITS.per_user).map(|_| Speaker::blocker(NOBODY));
+    let Some(blockers) = blockers.collect::<Option<Vec<_>>>() else {
         return;
     };
     let mut eyes = Eyes::impatient();
