@@ -4,6 +4,7 @@
 mod asked;
 mod claims;
 mod decide;
+mod display;
 mod facts;
 mod pushed;
 
@@ -12,15 +13,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wslnet_console::text::clean;
 use wslnet_protocol::{Forward, ForwardId, ForwardSet, limits};
 
 use self::asked::{Granted, asked, bridges, granted, pair};
 use self::decide::{Decisions, Ground, decide};
+use self::display::Display;
 use crate::bridge::{Bridge, BridgeStates, BridgeWants};
 use crate::containers::Containers;
 use crate::damper::Held;
 use crate::labels::Labels;
+use crate::listeners::TransportPort;
 use crate::network::{NetworkMode, NetworkView};
 use crate::observe::{Listener, Observed};
 use crate::policy::{Decided, Policy, Port, Surroundings, Verdict, Wanted, wanted};
@@ -28,17 +30,6 @@ use crate::push::CompanionView;
 use crate::units::Units;
 
 pub use pushed::Pushed;
-
-/// Labels that say who is behind a port; the others are in the forward already.
-const DISPLAYED: [&str; 7] = [
-    "container",
-    "image",
-    "compose.service",
-    "process",
-    "unit",
-    "user",
-    "exe",
-];
 
 /// How many bytes of labels a set may carry. They are for display; the ports must always fit into one request.
 const LABEL_BYTES: usize = limits::BODY_BYTES / 4;
@@ -212,29 +203,12 @@ impl Picture {
             .iter()
             .map(|listener| (listener.socket.id(), listener.since));
         claims::settle(&mut ports, &since.collect());
-        let users = listeners
-            .iter()
-            .map(|listener| (listener.socket.id(), listener.socket.uid));
-        let users = users.collect::<BTreeMap<_, _>>();
-        let held = |port: &Port| {
-            inputs.held.holds(
-                port.port,
-                port.receivers.iter().filter_map(|id| users.get(id).copied()),
-            )
-        };
-        let held = ports
-            .iter()
-            .filter(|port| held(port))
-            .map(|port| port.port)
-            .collect::<BTreeSet<_>>();
+        let held = held(&ports, listeners, inputs.held);
         let granted = granted(&ports, &held);
         let bridges = bridges(&ports, &granted, surroundings);
-        let ports = ports
-            .iter()
-            .map(|port| (port.port, port))
-            .collect::<BTreeMap<_, _>>();
         for entry in &mut entries {
-            let port = ports.get(&entry.listener.socket.port()).copied();
+            let port = ports.binary_search_by_key(&entry.listener.socket.port(), |port| port.port);
+            let port = port.ok().and_then(|index| ports.get(index));
             entry.asked = asked(
                 entry,
                 port,
@@ -270,12 +244,13 @@ impl Picture {
     pub fn set(&self, pushed: &Pushed) -> Option<ForwardSet> {
         self.source.as_ref()?;
         let mut forwards = BTreeMap::new();
+        let mut display = Display::default();
         for entry in &self.entries {
             if let Asked::Forward(wanted) = &entry.asked {
                 let (_, forward) = forwards
                     .entry((entry.listener.socket.protocol, wanted.listen_port))
                     .or_insert_with(|| (entry.listener.socket.port(), forward(entry, wanted)));
-                add_labels(&mut forward.labels, &entry.labels);
+                display.add(&mut forward.labels, &entry.labels);
             }
         }
         let mut forwards = forwards.into_values().collect::<Vec<_>>();
@@ -306,6 +281,27 @@ impl Picture {
             companion: companion.map(|address| address.ip()),
         }
     }
+}
+
+/// The ports that flap.
+fn held(ports: &[Port], listeners: &[Arc<Listener>], held: &Held) -> BTreeSet<TransportPort> {
+    if held.until.is_empty() {
+        return BTreeSet::new();
+    }
+    let users = listeners
+        .iter()
+        .map(|listener| (listener.socket.id(), listener.socket.uid));
+    let users = users.collect::<BTreeMap<_, _>>();
+    let users = |port: &Port| {
+        port.receivers
+            .iter()
+            .filter_map(|id| users.get(id).copied())
+            .collect::<Vec<_>>()
+    };
+    let held = ports
+        .iter()
+        .filter(|port| held.holds(port.port, users(port).into_iter()));
+    held.map(|port| port.port).collect()
 }
 
 fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
@@ -344,18 +340,6 @@ fn shorten(forwards: &mut [Forward]) {
         match left.checked_sub(bytes) {
             Some(rest) => left = rest,
             None => forward.labels.clear(),
-        }
-    }
-}
-
-fn add_labels(display: &mut Vec<String>, labels: &Labels) {
-    for label in labels
-        .iter()
-        .filter(|label| DISPLAYED.contains(&label.key.as_ref()))
-    {
-        let text = clean(label.to_string(), limits::TEXT_CHARS);
-        if display.len() < limits::LABELS && !display.contains(&text) {
-            display.push(text);
         }
     }
 }

@@ -153,7 +153,7 @@ impl Labels {
     }
 
     /// The parts, and what is in none, in order.
-    fn parts(&self) -> impl Iterator<Item = &[Label]> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[Label]> {
         let parts = self.parts.iter().map(|part| &**part);
         parts.chain([self.added.as_slice()])
     }

@@ -14,6 +14,7 @@ mod tracepoint;
 mod udp;
 mod wakeup;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -69,6 +70,30 @@ impl Socket {
     /// highest bit set.
     pub fn id(&self) -> u64 {
         self.cookie.unwrap_or(self.inode | INODE_ID)
+    }
+
+    /// Where it stands among others.
+    fn place(&self) -> (Protocol, SocketAddr, u64) {
+        (self.protocol, self.address, self.id())
+    }
+
+    /// The order of places. It is asked for many times for each socket of each scan, and one number mostly tells.
+    fn in_order(&self, other: &Self) -> Ordering {
+        let by_number = self.place_number().cmp(&other.place_number());
+        by_number.then_with(|| self.place().cmp(&other.place()))
+    }
+
+    /// As much of its place as a number holds: of two in order the first has the same number, or a smaller one.
+    fn place_number(&self) -> u64 {
+        let protocol = u64::from(self.protocol == Protocol::Udp) << 63;
+        let port = u64::from(self.address.port());
+        let address = match self.address.ip() {
+            IpAddr::V4(v4) => u64::from(v4.to_bits()) << 16 | port,
+            // The one that many share comes before all others, and they leave the order of ports to the place.
+            IpAddr::V6(v6) if v6.is_unspecified() => 1 << 62 | port,
+            IpAddr::V6(_) => 1 << 62 | 1 << 16,
+        };
+        protocol | address
     }
 
     /// The port on which it listens.
@@ -199,9 +224,9 @@ impl Scanner {
         if let Some(udp) = &mut self.udp {
             sockets.extend_from_slice(udp.listeners()?);
         }
-        sockets.sort_unstable_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        sockets.sort_unstable_by(Socket::in_order);
         // A dump that spans several reads may meet a socket twice when others come or go in between.
-        sockets.dedup_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        sockets.dedup_by_key(|socket| socket.place());
         Ok(())
     }
 

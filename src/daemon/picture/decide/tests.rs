@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use wslnet_protocol::Protocol;
 
 use super::*;
+use crate::allocations::bytes_kept_by;
 use crate::containers;
 use crate::labels::{Declared, Owner, Process};
 use crate::listeners::Socket;
@@ -221,6 +222,27 @@ fn told(picture: &Picture) -> String {
     let (bridges, recheck) = (&picture.bridges, picture.recheck);
     let set = picture.set(&Pushed::default());
     format!("{}{bridges:?} {recheck:?} {set:?}", entries.collect::<String>())
+}
+
+#[test]
+fn the_listeners_of_one_process_take_little_more_memory_than_their_sockets() {
+    const LISTENERS: u16 = 1_000;
+    let mut life = Life::new();
+    let (bytes, kept) = bytes_kept_by(|| {
+        for port in (10_000..).take(LISTENERS.into()) {
+            let who = life
+                .sockets
+                .first()
+                .map_or_else(|| owner(7).map(Arc::new), |(_, first)| first.clone());
+            life.sockets.push((socket(port.into(), ADDRESSES[0], port), who));
+        }
+        life.change(Change::Time(0));
+        life.sockets = Vec::new();
+        life.picture(None)
+    });
+
+    let each = bytes / isize::try_from(kept.entries.len()).unwrap_or(1);
+    assert!(each <= 800, "{each} bytes each");
 }
 
 #[test]
