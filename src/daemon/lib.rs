@@ -20,6 +20,7 @@ mod doctor;
 pub mod hosts;
 pub mod labels;
 pub mod listeners;
+mod memory;
 #[cfg(test)]
 mod namespace;
 pub mod network;

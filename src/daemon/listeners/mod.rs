@@ -7,6 +7,7 @@
 mod bell;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod order;
 mod pace;
 mod procfs;
 mod sock_diag;
@@ -14,13 +15,13 @@ mod tracepoint;
 mod udp;
 mod wakeup;
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::Protocol;
 
+use self::order::Order;
 use self::udp::Udp;
 
 pub use self::bell::{Bell, Ringer, bell};
@@ -75,12 +76,6 @@ impl Socket {
     /// Where it stands among others.
     fn place(&self) -> (Protocol, SocketAddr, u64) {
         (self.protocol, self.address, self.id())
-    }
-
-    /// The order of places. It is asked for many times for each socket of each scan, and one number mostly tells.
-    fn in_order(&self, other: &Self) -> Ordering {
-        let by_number = self.place_number().cmp(&other.place_number());
-        by_number.then_with(|| self.place().cmp(&other.place()))
     }
 
     /// As much of its place as a number holds: of two in order the first has the same number, or a smaller one.
@@ -181,6 +176,7 @@ pub struct Scanner {
     tcp: Reader,
     /// `None` where no UDP socket is of interest: then the kernel is not even asked.
     udp: Option<Udp>,
+    order: Order,
 }
 
 #[derive(Debug)]
@@ -201,7 +197,11 @@ impl Scanner {
         } else {
             Some(Udp::new(Reader::open(choice, Protocol::Udp)?, udp))
         };
-        Ok(Self { tcp, udp })
+        Ok(Self {
+            tcp,
+            udp,
+            order: Order::default(),
+        })
     }
 
     /// All listening sockets, sorted by protocol, address and port, then identity.
@@ -224,7 +224,7 @@ impl Scanner {
         if let Some(udp) = &mut self.udp {
             sockets.extend_from_slice(udp.listeners()?);
         }
-        sockets.sort_unstable_by(Socket::in_order);
+        self.order.sort(sockets);
         // A dump that spans several reads may meet a socket twice when others come or go in between.
         sockets.dedup_by_key(|socket| socket.place());
         Ok(())
