@@ -22,6 +22,7 @@ pub mod labels;
 #[cfg(test)]
 mod left_out;
 pub mod listeners;
+mod memory;
 #[cfg(test)]
 mod namespace;
 pub mod network;

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::declarations::{Declarations, Heard};
 use super::names::{Names, Subordinates, Users};
+use super::owners::Owners;
 use super::processes::{Births, Description, Holder, OpenProcess, Process, Processes};
 use super::{Declared, Owner};
 use crate::listeners::Socket;
@@ -78,6 +79,7 @@ pub struct Attributor {
     subordinates: Subordinates,
     declarations: Declarations,
     known: BTreeMap<Key, Known>,
+    owners: Owners,
     verified: Option<Instant>,
     /// The last process that had come at the last walk.
     births: Option<Births>,
@@ -142,6 +144,7 @@ impl Attributor {
             groups: Names::new(etc.join("group")),
             subordinates: Subordinates::new(etc.join("subuid")),
             known: BTreeMap::new(),
+            owners: Owners::default(),
             verified: None,
             births: None,
             is_told: false,
@@ -154,7 +157,7 @@ impl Attributor {
 
     /// The owner of each socket, in the same order; `None` for foreign sockets. `sockets` is the whole result of a scan:
     /// what is missing from it is forgotten.
-    pub fn attribute(&mut self, sockets: &[Socket], now: Instant) -> Vec<Option<Owner>> {
+    pub fn attribute(&mut self, sockets: &[Socket], now: Instant) -> Vec<Option<Arc<Owner>>> {
         self.follow(sockets, now);
         let mut is_news = false;
         if self
@@ -179,7 +182,17 @@ impl Attributor {
             self.declarations.follow(speakers, responsible, now);
         }
         self.declarations.listen();
-        sockets.iter().map(|socket| self.owner(socket, now)).collect()
+        let mut owners = std::mem::take(&mut self.owners);
+        let mut round = owners.round();
+        let owner = |socket: &Socket| {
+            let known = self.known.get(&Key::of(socket))?;
+            let holders = known.holders.as_slice();
+            (!holders.is_empty())
+                .then(|| round.of(socket.uid, holders, || self.owner(socket.uid, holders, now)))
+        };
+        let told = sockets.iter().map(owner).collect();
+        self.owners = owners;
+        told
     }
 
     /// When [`Self::attribute`] is next to be called, though the sockets are the same; `None` while there are none.
@@ -247,14 +260,14 @@ impl Attributor {
     /// Checks that remembered holders still hold their sockets, and what they are called and where they belong by now.
     /// Opens each process once, however many sockets it has.
     fn verify(&mut self, now: Instant) {
-        let mut open: BTreeMap<i32, Option<(OpenProcess, Description)>> = BTreeMap::new();
+        let mut open: BTreeMap<i32, Option<(OpenProcess, Arc<Description>)>> = BTreeMap::new();
         for (key, known) in &mut self.known {
             let before = known.holders.len();
             known.holders.retain_mut(|holder| {
                 let current = open.entry(holder.process().pid).or_insert_with_key(|pid| {
                     let process = self.processes.process(*pid)?;
                     let description = process.describe()?;
-                    Some((process, description))
+                    Some((process, Arc::new(description)))
                 });
                 let Some((process, description)) = current else {
                     return false;
@@ -340,14 +353,10 @@ impl Attributor {
         }
     }
 
-    fn owner(&self, socket: &Socket, now: Instant) -> Option<Owner> {
-        let known = self
-            .known
-            .get(&Key::of(socket))
-            .filter(|known| !known.holders.is_empty())?;
+    fn owner(&self, uid: u32, holders: &[Holder], now: Instant) -> Owner {
         let mut declared = Declared::Known;
-        let mut holders = Vec::new();
-        for holder in &known.holders {
+        let mut processes = Vec::new();
+        for holder in holders {
             let mut process = holder.process().clone();
             process.group = self.groups.name(process.gid).map(str::to_owned);
             if let Some(reason) = holder.description.trouble.clone() {
@@ -358,14 +367,14 @@ impl Attributor {
                 Heard::Pending => declared.worsen(Declared::Pending),
                 Heard::Unreadable(reason) => declared.worsen(Declared::Unreadable { reason }),
             }
-            holders.push(process);
+            processes.push(process);
         }
-        Some(Owner {
-            holders,
-            uid: socket.uid,
-            user: self.users.name(socket.uid).map(str::to_owned),
+        Owner {
+            holders: processes,
+            uid,
+            user: self.users.name(uid).map(str::to_owned),
             declared,
-        })
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -39,7 +40,7 @@ const CGROUP_LIMIT: u64 = 128 * 1024;
 const NAME_CHARS: usize = 64;
 
 /// One process of this distro. The default is a process of which nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// Process id in this distro's PID namespace.
     pub pid: i32,
@@ -92,7 +93,8 @@ pub(super) type Places = [u64; stat::PLACES];
 /// A process that holds a socket, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
-    pub(super) description: Description,
+    /// Shared by all sockets that it holds.
+    pub(super) description: Arc<Description>,
     /// The link below `/proc/PID` that leads to the socket, for example `fd/7`.
     pub(super) link: String,
 }
@@ -206,9 +208,10 @@ impl Processes {
             };
             // It may have started another program in between, one that does not get the socket.
             links.retain(|inode, link| open.holds(link, *inode));
+            let description = Arc::new(description);
             for (inode, link) in links {
                 let holder = Holder {
-                    description: description.clone(),
+                    description: Arc::clone(&description),
                     link,
                 };
                 walk.holders.entry(inode).or_default().push(holder);

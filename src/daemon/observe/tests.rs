@@ -25,7 +25,7 @@ fn a_listener_appears_with_its_owner_and_goes() {
     drop(listener);
     wait_for(&observer, |observed| find(observed, port).is_none().then_some(()));
 
-    let owner = seen.owner.unwrap();
+    let owner = seen.owner.as_ref().unwrap();
     assert_eq!(owner.holders[0].pid, i32::try_from(std::process::id()).unwrap());
     assert_eq!(seen.labels.get("bind"), Some("loopback"));
     assert_eq!(seen.labels.get("port"), Some(port.to_string().as_str()));
@@ -52,7 +52,7 @@ fn a_udp_socket_of_interest_appears_with_its_owner_and_goes() {
     drop(server);
     wait_for(&observer, |observed| udp(observed)?.is_none().then_some(()));
 
-    let owner = seen.owner.unwrap();
+    let owner = seen.owner.as_ref().unwrap();
     assert_eq!(owner.holders[0].pid, i32::try_from(std::process::id()).unwrap());
     assert_eq!(seen.labels.get("proto"), Some("udp"));
     assert_eq!(seen.labels.get("port"), Some(port.to_string().as_str()));
@@ -74,7 +74,7 @@ fn another_way_to_look_forgets_nothing_that_is_known() {
     observer.look_by(SourceChoice::Auto, interest).unwrap();
     let at_once = observer.observed().borrow().clone();
     let after = wait_for(&observer, |observed| {
-        let is_udp = |listener: &&Listener| listener.socket.protocol == Protocol::Udp;
+        let is_udp = |listener: &&Arc<Listener>| listener.socket.protocol == Protocol::Udp;
         let listeners = &observed.last.as_ref()?.listeners;
         listeners.iter().find(is_udp)?;
         find(observed, tcp).cloned()
@@ -265,6 +265,7 @@ fn find(observed: &Observed, port: u16) -> Option<&Listener> {
         .as_ref()?
         .listeners
         .iter()
+        .map(|listener| &**listener)
         .find(|listener| listener.socket.address.port() == port)
 }
 

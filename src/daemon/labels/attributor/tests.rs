@@ -566,7 +566,7 @@ fn a_control_group_that_cannot_be_told_counts_as_an_unread_word() {
     let owners = attributor.attribute(&[socket(77), socket(88)], Instant::now());
 
     for (owner, name) in owners.into_iter().zip(["200 (master)", "300 (endless)"]) {
-        let Some(Declared::Unreadable { reason }) = owner.map(|owner| owner.declared) else {
+        let Some(Declared::Unreadable { reason }) = owner.map(|owner| owner.declared.clone()) else {
             panic!("{name} is known");
         };
         let start = format!("the control group of process {name} cannot be read: ");
@@ -611,7 +611,7 @@ fn a_word_that_cannot_be_read_is_asked_for_again_and_stays_unread_meanwhile() {
     let start = Instant::now();
     let mut declared = |after| {
         let owner = attributor.attribute(&[socket(77)], start + after * MS).remove(0);
-        owner.unwrap().declared
+        owner.unwrap().declared.clone()
     };
 
     let first = declared(0);
@@ -649,11 +649,11 @@ fn what_is_forked_says_what_its_parent_says_until_it_is_another_program() {
         .remove(0)
         .unwrap();
 
-    let says = |owner: Owner| {
+    let says = |owner: Arc<Owner>| {
         owner
             .holders
-            .into_iter()
-            .filter_map(|holder| holder.says)
+            .iter()
+            .filter_map(|holder| holder.says.clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(says(owner), ["off", "off", "lan", "lan"]);

@@ -296,8 +296,13 @@ impl Eyes {
         let sockets: Vec<Socket> = speakers.iter().map(of).collect();
         let owners = self.attributor.attribute(&sockets, now);
         let seen = sockets.iter().zip(owners);
-        seen.map(|(socket, owner)| (labels_of(socket, owner.as_ref()), owner.unwrap().declared))
-            .collect()
+        seen.map(|(socket, owner)| {
+            (
+                labels_of(socket, owner.as_deref()),
+                owner.unwrap().declared.clone(),
+            )
+        })
+        .collect()
     }
 
     /// How many holders all that was looked at last has.

@@ -208,7 +208,7 @@ impl Stage {
         let mut sockets = self.scanner.scan().unwrap();
         sockets.retain(|socket| socket.address.port() == self.actor.port);
         let owner = self.attributor.attribute(&sockets, now).remove(0);
-        labels_of(&sockets[0], owner.as_ref())
+        labels_of(&sockets[0], owner.as_deref())
     }
 }
 
