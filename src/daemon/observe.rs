@@ -241,8 +241,9 @@ impl Due {
 
 impl Loop {
     fn new(eyes: Eyes, mut wake_up: WakeUp) -> Result<(Self, Ringer), ObserveError> {
-        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
+        let mut attributor = Attributor::new().map_err(ObserveError::Proc)?;
         let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
+        attributor.ring(bell.chime());
         wake_up.look_for_udp(eyes.has_udp);
         let watch = Self {
             eyes,
@@ -330,7 +331,8 @@ impl Loop {
             self.failures = 0;
         }
         // Most looks end here: they cost nothing for each socket but the comparison.
-        let is_known = self.sockets == self.attributed && !self.due.is_over(at);
+        let has_found = self.attributor.has_found() || self.due.is_over(at);
+        let is_known = self.sockets == self.attributed && !has_found;
         let listeners = (!is_known).then(|| self.listeners(at));
         let (source, wake_up, scans) = (self.eyes.source, self.wake_up.view(), self.scans);
         self.sender.send_if_modified(|observed| {
@@ -360,10 +362,11 @@ impl Loop {
         })
     }
 
-    /// The present sockets with their owners.
+    /// The present sockets with their owners, as far as these are known.
     fn listeners(&mut self, at: Instant) -> Vec<Listener> {
         self.attributor
             .is_told_of_processes(self.wake_up.tells_of_processes());
+        self.attributor.listening(&self.wake_up.listening(), at);
         let owners = self.attributor.attribute(&self.sockets, at);
         self.due = Due::At(self.attributor.next(Instant::now()));
         self.attributed.clone_from(&self.sockets);
@@ -376,7 +379,10 @@ impl Loop {
             socket: socket.clone(),
             owner,
         };
-        self.sockets.iter().zip(owners).map(with_owner).collect()
+        let all = self.sockets.iter().zip(owners);
+        all.filter(|(socket, _)| self.attributor.is_decided(socket))
+            .map(with_owner)
+            .collect()
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.
