@@ -239,8 +239,9 @@ impl Due {
 
 impl Loop {
     fn new(eyes: Eyes, mut wake_up: WakeUp) -> Result<(Self, Ringer), ObserveError> {
-        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
+        let mut attributor = Attributor::new().map_err(ObserveError::Proc)?;
         let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
+        attributor.ring(bell.chime());
         wake_up.look_for_udp(eyes.has_udp);
         let watch = Self {
             eyes,
@@ -326,7 +327,8 @@ impl Loop {
             self.failures = 0;
         }
         // Most looks end here: they cost nothing for each socket but the comparison.
-        let is_known = self.shows_the_same() && !self.due.is_over(at);
+        let has_found = self.attributor.has_found() || self.due.is_over(at);
+        let is_known = self.shows_the_same() && !has_found;
         let listeners = (!is_known).then(|| self.listeners(at));
         let (source, wake_up, scans) = (self.eyes.source, self.wake_up.view(), self.scans);
         self.sender.send_if_modified(|observed| {
@@ -363,15 +365,21 @@ impl Loop {
         self.sockets.iter().eq(published.map(|listener| &listener.socket))
     }
 
-    /// The present sockets with their owners.
+    /// The present sockets with their owners, as far as these are known.
     fn listeners(&mut self, at: Instant) -> Vec<Arc<Listener>> {
         self.attributor
             .is_told_of_processes(self.wake_up.tells_of_processes());
+        self.attributor.listening(&self.wake_up.listening(), at);
         let owners = self.attributor.attribute(&self.sockets, at);
         self.due = Due::At(self.attributor.next(Instant::now()));
         let last = self.sender.borrow().last.clone();
         let before = last.as_ref().map_or(&[][..], |last| &last.listeners);
-        listeners(before, &self.sockets, owners, at)
+        let all = self.sockets.iter().zip(owners);
+        listeners(
+            before,
+            all.filter(|(socket, _)| self.attributor.is_decided(socket)),
+            at,
+        )
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.
@@ -390,10 +398,9 @@ impl Loop {
 }
 
 /// These sockets with their owners, taking over from the listeners `before` what is the same. `at` is when new ones were seen.
-pub(crate) fn listeners(
+pub(crate) fn listeners<'a>(
     before: &[Arc<Listener>],
-    sockets: &[Socket],
-    owners: Vec<Option<Arc<Owner>>>,
+    sockets: impl Iterator<Item = (&'a Socket, Option<Arc<Owner>>)>,
     at: Instant,
 ) -> Vec<Arc<Listener>> {
     let known: BTreeMap<u64, &Arc<Listener>> = before
@@ -401,7 +408,7 @@ pub(crate) fn listeners(
         .map(|listener| (listener.socket.id(), listener))
         .collect();
     let mut parts = OwnersParts::of(before);
-    let with_owner = |(socket, owner): (&Socket, Option<Arc<Owner>>)| {
+    let with_owner = |(socket, owner): (&'a Socket, Option<Arc<Owner>>)| {
         let known = known.get(&socket.id());
         if let Some(same) = known.filter(|known| known.socket == *socket && known.owner == owner) {
             return Arc::clone(same);
@@ -413,7 +420,7 @@ pub(crate) fn listeners(
             owner,
         })
     };
-    sockets.iter().zip(owners).map(with_owner).collect()
+    sockets.map(with_owner).collect()
 }
 
 /// The labels of owners, each once. Those of nobody hang on the user alone.

@@ -24,7 +24,7 @@ use wslnet_protocol::Protocol;
 use self::order::Order;
 use self::udp::Udp;
 
-pub use self::bell::{Bell, Ringer, bell};
+pub use self::bell::{Bell, Chime, Ringer, bell};
 pub(crate) use self::tracepoint::handover;
 pub use self::udp::UdpInterest;
 pub use self::wakeup::{Wake, WakeUp, WakeUpView};

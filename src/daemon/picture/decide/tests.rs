@@ -190,7 +190,7 @@ impl Life {
         self.sockets
             .sort_by_key(|(socket, _)| (socket.protocol, socket.address, socket.id()));
         let (sockets, owners): (Vec<_>, Vec<_>) = self.sockets.iter().cloned().unzip();
-        self.listeners = listeners(&self.listeners, &sockets, owners, self.world.now);
+        self.listeners = listeners(&self.listeners, sockets.iter().zip(owners), self.world.now);
     }
 
     fn picture(&self, before: Option<&Picture>) -> Picture {

@@ -275,11 +275,11 @@ impl Eyes {
         eyes
     }
 
-    /// Waits no longer than the real one.
+    /// Waits no longer for words than the real one.
     fn impatient() -> Self {
         Self {
             scanner: Scanner::open(SourceChoice::Auto, UdpInterest::default()).unwrap(),
-            attributor: Attributor::new().unwrap(),
+            attributor: patient_with_looks(Attributor::new().unwrap()),
         }
     }
 
