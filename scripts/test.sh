@@ -189,9 +189,13 @@ step_demo() {
 
 passed=0 failed=0 skipped=0
 
-# Adds up the closing lines of the test programs in a log. A step without any counts as one test.
+# The tests of a log that said why they can prove nothing here: a line each, the reason and how many.
+left_out() { sed -n 's/^left out: //p' "$1" | sort | uniq -c; }
+
+# Adds up the closing lines of the test programs in a log. A step without any counts as one test. A test that said why it can
+# prove nothing here has passed for its program, and is skipped.
 count() {
-    local log=$1 code=$2 sums
+    local log=$1 code=$2 sums out
     if [ "$code" = $skip_code ]; then
         if [ "${CI:-}" = true ]; then failed=$((failed + 1)); else skipped=$((skipped + 1)); fi
         return
@@ -201,7 +205,8 @@ count() {
     read -r lines p f s <<<"${sums:-0 0 0 0}"
     if [ "$code" != 0 ] && [ "$f" = 0 ]; then f=1; fi
     if [ "$code" = 0 ] && [ "$lines" = 0 ]; then p=1; fi
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    out=$(grep -c '^left out: ' "$log")
+    passed=$((passed + p - out)) failed=$((failed + f)) skipped=$((skipped + s + out))
 }
 
 run() {
@@ -218,6 +223,7 @@ run() {
         *) verdict=FAILED ;;
     esac
     printf '%-10s %4d s  %s\n' "$step" $((SECONDS - start)) "$verdict"
+    left_out "$log" | while read -r times reason; do printf '%-10s         %d skipped: %s\n' '' "$times" "$reason"; done
     if [ "$verdict" = FAILED ]; then sed 's/^/    /' "$log"; fi
     count "$log" $code
 }

@@ -14,6 +14,8 @@ units=(wslnetd.service wslnetd-engines.socket wslnetd-engines@.service wslnetd-h
 enabled_units=(wslnetd-engines.socket wslnetd.service)
 sysusers=/etc/sysusers.d/wslnetd.conf
 tmpfiles=/etc/tmpfiles.d/wslnetd.conf
+# Is there if the daemon's group was there before it, so that it stays.
+group_of_others=$config_folder/.group-was-there
 # What runs leave, if a unit's file was gone when it stopped.
 remains=("$state_folder" /run/wslnetd /run/wslnetd-engines.sock /run/wslnetd-hosts.sock)
 

@@ -117,6 +117,7 @@ exchange() {
     local file
     undo=yes
     for file in "${installed_files[@]}"; do mv -f -T "$(next_to "$file")" "$file"; done
+    if getent group wslnetd >/dev/null && ! getent passwd wslnetd >/dev/null; then install -D -m 644 /dev/null "$group_of_others"; fi
     systemd-sysusers "$sysusers"
     systemd-tmpfiles --create "$tmpfiles"
     if [ ! -e "$config" ] && [ ! -L "$config" ]; then install -m 644 "$1" "$config"; fi

@@ -74,21 +74,47 @@ choose_form() {
     esac
 }
 
+# The program to be installed, in a folder of its own; and what to put before a command that has to do with that folder.
+staged='' as_its_owner=()
+
+# Puts the program where Windows runs it as administrator: on a drive of its own, not on \\wsl.localhost. Sets `staged`.
+# What lies in a user's folder is that user's to change, and that of every program that Windows takes for him. So nothing that is there already is
+# used or followed, and root neither writes nor runs anything there: whoever has the folder here does.
+stage() {
+    local folder room
+    if is_root; then
+        as_its_owner=(setpriv "--reuid=$(stat -c %u "$user_folder")" "--regid=$(stat -c %g "$user_folder")" --clear-groups --)
+    fi
+    # Where it really is: it may have been moved to another drive.
+    folder=$(cd -P "$user_folder" && pwd -P) || folder=''
+    case $(timeout "$question_time" wslpath -w "$folder" 2>/dev/null </dev/null) in
+        [A-Za-z]:\\*) ;;
+        *) fail "$failed" "$user_folder leads to ${folder:-nowhere}, which is not on a drive of Windows. This distro's part is installed" ;;
+    esac
+    room=$("${as_its_owner[@]}" mktemp -d "$folder/wslnet-setup.XXXXXXXXXX") ||
+        fail "$failed" "cannot make a folder in $folder. This distro's part is installed"
+    staged=$room/wslnet-companion.exe
+    trap unstage EXIT
+    # `excl`: neither another file nor a link is written to.
+    "${as_its_owner[@]}" dd of="$staged" conv=excl bs=1M status=none <"$from/wslnet-companion.exe" ||
+        fail "$failed" "cannot write $staged. This distro's part is installed"
+    # Of no effect, unless the drive is mounted with Linux's modes.
+    "${as_its_owner[@]}" chmod 700 "$staged" 2>/dev/null || true
+}
+
+unstage() { "${as_its_owner[@]}" rm -rf -- "$(dirname "$staged")" || complain "$staged is in use, and can be removed later"; }
+
 # Installs Windows' part and pairs, so that it asks for an administrator once for both.
 install_windows() {
-    # Windows runs a program as administrator only from a drive of its own: not from \\wsl.localhost.
-    local room=$user_folder/wslnet-setup code=0 name pairing=()
-    local staged=$room/wslnet-companion.exe
+    local code=0 name pairing=()
     choose_form
     name=$(distro_name)
     if can_be_paired "$name"; then pairing=(--pair "$name"); fi
-    if ! { mkdir -p "$room" && cp -f "$from/wslnet-companion.exe" "$staged"; }; then
-        fail "$failed" "cannot write $staged. This distro's part is installed; free the file and run this again"
-    fi
+    stage
     say "Installing wslnet-companion on Windows and pairing with it; Windows asks for an administrator once"
-    on_windows "$consent_time" "$staged" install ${form:+"$form"} "${pairing[@]}" || code=$?
-    rm -f "$staged" || complain "$staged is in use, and can be removed later"
-    rmdir "$room" 2>/dev/null || true
+    on_windows "$consent_time" "${as_its_owner[@]}" "$staged" install ${form:+"$form"} "${pairing[@]}" || code=$?
+    trap - EXIT
+    unstage
     if [ $code = 0 ] && [ ${#pairing[@]} = 0 ]; then
         fail "$failed" "both sides are installed. This distro's name cannot be that of a key: pair by hand, under another one:
 on Windows \`wslnet-companion trust NAME KEY\` with what \`sudo wslnetd key\` prints here, and here \`sudo wslnetd trust KEY\`"
@@ -146,7 +172,7 @@ print_by_hand() {
 Windows' part could not be installed from here: $windows_trouble
 The distro's part is done. On Windows, in a PowerShell (not as administrator: it asks for one by itself):
 
-  \$setup = New-Item -ItemType Directory -Force "\$env:LOCALAPPDATA\\wslnet-setup"
+  \$setup = New-Item -ItemType Directory "\$env:LOCALAPPDATA\\wslnet-setup-\$(New-Guid)"
   Copy-Item -LiteralPath $(quoted "\\\\wsl.localhost\\$name${path//\//\\}") -Destination \$setup
   & "\$setup\\wslnet-companion.exe" install${form:+ $form} --pair $(quoted "$name")
   Remove-Item -Recurse \$setup

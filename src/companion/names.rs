@@ -48,6 +48,14 @@ pub struct Plan {
 
 /// Decides which names there should be. `own_name` is the machine's.
 pub fn plan(claims: &Claims<'_>, states: &States, own_name: Option<&str>) -> Plan {
+    if !claims
+        .ports
+        .values()
+        .flatten()
+        .any(|claim| claim.forward.name.is_some())
+    {
+        return Plan::default();
+    }
     let active: BTreeMap<(&str, ForwardId), &ForwardStatus> = states
         .iter()
         .flat_map(|(distro, forwards)| {
@@ -149,6 +157,9 @@ impl Naming {
                 outcome: Some(Err(NO_FILE.to_owned())),
             },
         };
+        if plan.forwards.is_empty() {
+            return;
+        }
         for (distro, forwards) in states {
             for status in forwards {
                 if let Some((name, result)) = plan.forwards.get(&(distro.clone(), status.id)) {

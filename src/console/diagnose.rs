@@ -4,6 +4,7 @@
 mod config_file;
 mod file;
 mod nearest;
+mod positions;
 mod reader;
 mod render;
 mod reports;
@@ -15,6 +16,7 @@ use std::ops::Range;
 pub use config_file::ConfigFile;
 pub use file::{MAX_FILE_BYTES, read_file};
 pub use nearest::nearest;
+pub use positions::Positions;
 pub use reader::{NumberOr, StringsOr, Table, parse, span_within};
 pub use reports::Reports;
 pub use toml::Spanned;
@@ -173,16 +175,11 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl Source {
-    /// Where the byte at `offset` stands; past the end counts as the end.
+    /// Where the byte at `offset` stands; past the end counts as the end. Walks through the text: for many places there are
+    /// [`Positions`].
     #[must_use]
     pub fn place(&self, offset: usize) -> Place {
-        let before = &self.text[..floor_boundary(&self.text, offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            name: self.shown_name().into_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Positions::of(self).place(offset)
     }
 
     /// The name, safe to show.

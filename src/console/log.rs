@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::Level;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Registry};
 
 #[cfg(unix)]
 use unix as platform;
@@ -39,7 +39,7 @@ pub enum LogError {
         /// Name of the environment variable.
         variable: String,
         /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
+        source: ParseError,
     },
     /// The file of the log cannot be written.
     #[error("cannot write the log to {path}")]
@@ -100,16 +100,10 @@ fn start(
     form: Form,
     listener: Option<Listener>,
 ) -> Result<LogGuard, LogError> {
-    let filter = match std::env::var(variable) {
-        Ok(directives) => EnvFilter::builder()
-            .with_default_directive(LevelFilter::INFO.into())
-            .parse(directives)
-            .map_err(|source| LogError::Filter {
-                variable: variable.to_owned(),
-                source,
-            })?,
-        Err(_) => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
-    };
+    let filter = filter(std::env::var(variable).ok().as_deref()).map_err(|source| LogError::Filter {
+        variable: variable.to_owned(),
+        source,
+    })?;
     let lost = move |count| {
         let text = format!("the log lost lines, because nobody took them lines={count}");
         format::line(form, Level::WARN, &text)
@@ -130,12 +124,43 @@ fn start(
     Ok(guard)
 }
 
+/// Which events count: level info and above, unless these directives say otherwise. `EnvFilter`, which could also ask for values of
+/// fields, would bring an engine for regular expressions with it.
+fn filter(directives: Option<&str>) -> Result<Targets, ParseError> {
+    match directives {
+        None | Some("") => Ok(Targets::new().with_default(LevelFilter::INFO)),
+        Some(directives) => directives.parse(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
+
+    use tracing::Level;
+
+    #[test]
+    fn a_filter_names_levels_of_parts_and_without_one_it_is_info() {
+        let enables = |directives: Option<&str>, target: &str, level: Level| {
+            super::filter(directives)
+                .map(|filter| filter.would_enable(target, &level))
+                .ok()
+        };
+        for nothing in [None, Some("")] {
+            assert_eq!(enables(nothing, "wslnet_daemon", Level::INFO), Some(true));
+            assert_eq!(enables(nothing, "wslnet_daemon", Level::DEBUG), Some(false));
+        }
+        let one = Some("warn,wslnet_daemon=debug");
+        assert_eq!(enables(one, "wslnet_daemon::run", Level::DEBUG), Some(true));
+        assert_eq!(enables(one, "zbus", Level::INFO), Some(false));
+        assert_eq!(
+            enables(Some("wslnet_daemon=loud"), "wslnet_daemon", Level::ERROR),
+            None
+        );
+    }
 
     /// Holds how many lines the child of a test logs.
     const COUNT: &str = "WSLNET_TEST_LOG_LINES";

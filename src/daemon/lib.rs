@@ -19,7 +19,10 @@ pub mod damper;
 mod doctor;
 pub mod hosts;
 pub mod labels;
+#[cfg(test)]
+mod left_out;
 pub mod listeners;
+mod memory;
 #[cfg(test)]
 mod namespace;
 pub mod network;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::labels::{Attributor, Labels, Owner, labels_of};
+use crate::labels::{Attributor, Labels, Owner, Part, labels_with, owner_part};
 use crate::listeners::{
     Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, WakeUpView,
     bell,
@@ -33,7 +33,7 @@ pub struct Listener {
     /// The socket as the kernel reports it.
     pub socket: Socket,
     /// Who holds it; `None` when nobody in this distro does.
-    pub owner: Option<Owner>,
+    pub owner: Option<Arc<Owner>>,
     /// The facts for the policy.
     pub labels: Labels,
     /// When it was first seen.
@@ -43,8 +43,9 @@ pub struct Listener {
 /// The listeners of one scan.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// All listeners of the network namespace, foreign ones too, sorted by protocol, address and identity.
-    pub listeners: Vec<Listener>,
+    /// All listeners of the network namespace, foreign ones too, sorted by protocol, address and identity. Those about which nothing
+    /// is new are the very same values as in the observation before.
+    pub listeners: Vec<Arc<Listener>>,
     /// Where the sockets were read from.
     pub source: Source,
     /// How it is learnt that there is something new.
@@ -212,13 +213,10 @@ struct Loop {
     pulse: Arc<AtomicU64>,
     scans: u64,
     failures: usize,
-    /// The sockets of the present scan, and those of which the owners were told last. Both keep their room.
+    /// The sockets of the present scan. It keeps its room.
     sockets: Vec<Socket>,
-    attributed: Vec<Socket>,
-    /// When there may be more to tell of the owners of these, unless processes change.
+    /// When there may be more to tell of the owners of those that were published last, unless processes change.
     due: Due,
-    /// When each socket of the last scan was first seen, by its identity.
-    since: BTreeMap<u64, Instant>,
 }
 
 /// When owners are to be looked at again though the sockets are the same.
@@ -241,8 +239,9 @@ impl Due {
 
 impl Loop {
     fn new(eyes: Eyes, mut wake_up: WakeUp) -> Result<(Self, Ringer), ObserveError> {
-        let attributor = Attributor::new().map_err(ObserveError::Proc)?;
+        let mut attributor = Attributor::new().map_err(ObserveError::Proc)?;
         let (ringer, bell) = bell().map_err(ObserveError::Bell)?;
+        attributor.ring(bell.chime());
         wake_up.look_for_udp(eyes.has_udp);
         let watch = Self {
             eyes,
@@ -255,9 +254,7 @@ impl Loop {
             scans: 0,
             failures: 0,
             sockets: Vec::new(),
-            attributed: Vec::new(),
             due: Due::AtOnce,
-            since: BTreeMap::new(),
         };
         Ok((watch, ringer))
     }
@@ -330,7 +327,8 @@ impl Loop {
             self.failures = 0;
         }
         // Most looks end here: they cost nothing for each socket but the comparison.
-        let is_known = self.sockets == self.attributed && !self.due.is_over(at);
+        let has_found = self.attributor.has_found() || self.due.is_over(at);
+        let is_known = self.shows_the_same() && !has_found;
         let listeners = (!is_known).then(|| self.listeners(at));
         let (source, wake_up, scans) = (self.eyes.source, self.wake_up.view(), self.scans);
         self.sender.send_if_modified(|observed| {
@@ -360,23 +358,28 @@ impl Loop {
         })
     }
 
-    /// The present sockets with their owners.
-    fn listeners(&mut self, at: Instant) -> Vec<Listener> {
+    /// Whether the present sockets are those that were published last.
+    fn shows_the_same(&self) -> bool {
+        let observed = self.sender.borrow();
+        let published = observed.last.iter().flat_map(|last| &last.listeners);
+        self.sockets.iter().eq(published.map(|listener| &listener.socket))
+    }
+
+    /// The present sockets with their owners, as far as these are known.
+    fn listeners(&mut self, at: Instant) -> Vec<Arc<Listener>> {
         self.attributor
             .is_told_of_processes(self.wake_up.tells_of_processes());
+        self.attributor.listening(&self.wake_up.listening(), at);
         let owners = self.attributor.attribute(&self.sockets, at);
         self.due = Due::At(self.attributor.next(Instant::now()));
-        self.attributed.clone_from(&self.sockets);
-        let before = std::mem::take(&mut self.since);
-        let since = |socket: &Socket| (socket.id(), before.get(&socket.id()).copied().unwrap_or(at));
-        self.since = self.sockets.iter().map(since).collect();
-        let with_owner = |(socket, owner): (&Socket, Option<Owner>)| Listener {
-            labels: labels_of(socket, owner.as_ref()),
-            since: self.since.get(&socket.id()).copied().unwrap_or(at),
-            socket: socket.clone(),
-            owner,
-        };
-        self.sockets.iter().zip(owners).map(with_owner).collect()
+        let last = self.sender.borrow().last.clone();
+        let before = last.as_ref().map_or(&[][..], |last| &last.listeners);
+        let all = self.sockets.iter().zip(owners);
+        listeners(
+            before,
+            all.filter(|(socket, _)| self.attributor.is_decided(socket)),
+            at,
+        )
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.
@@ -391,6 +394,57 @@ impl Loop {
             observed.trouble = Some(trouble);
             changed
         });
+    }
+}
+
+/// These sockets with their owners, taking over from the listeners `before` what is the same. `at` is when new ones were seen.
+pub(crate) fn listeners<'a>(
+    before: &[Arc<Listener>],
+    sockets: impl Iterator<Item = (&'a Socket, Option<Arc<Owner>>)>,
+    at: Instant,
+) -> Vec<Arc<Listener>> {
+    let known: BTreeMap<u64, &Arc<Listener>> = before
+        .iter()
+        .map(|listener| (listener.socket.id(), listener))
+        .collect();
+    let mut parts = OwnersParts::of(before);
+    let with_owner = |(socket, owner): (&'a Socket, Option<Arc<Owner>>)| {
+        let known = known.get(&socket.id());
+        if let Some(same) = known.filter(|known| known.socket == *socket && known.owner == owner) {
+            return Arc::clone(same);
+        }
+        Arc::new(Listener {
+            labels: labels_with(socket, parts.part(socket.uid, owner.as_ref())),
+            since: known.map_or(at, |known| known.since),
+            socket: socket.clone(),
+            owner,
+        })
+    };
+    sockets.map(with_owner).collect()
+}
+
+/// The labels of owners, each once. Those of nobody hang on the user alone.
+#[derive(Debug)]
+struct OwnersParts(BTreeMap<(u32, Option<*const Owner>), Part>);
+
+impl OwnersParts {
+    /// Begins with those that these listeners have. They outlive it, so that an owner's address stays its own.
+    fn of(listeners: &[Arc<Listener>]) -> Self {
+        let mut parts = Self(BTreeMap::new());
+        for listener in listeners {
+            let owner = listener.owner.as_ref().map(Arc::as_ptr);
+            if let Some(part) = listener.labels.last_part() {
+                let place = parts.0.entry((listener.socket.uid, owner));
+                place.or_insert_with(|| Arc::clone(part));
+            }
+        }
+        parts
+    }
+
+    fn part(&mut self, uid: u32, owner: Option<&Arc<Owner>>) -> Part {
+        let place = self.0.entry((uid, owner.map(Arc::as_ptr)));
+        let part = place.or_insert_with(|| owner_part(uid, owner.map(|owner| &**owner)));
+        Arc::clone(part)
     }
 }
 

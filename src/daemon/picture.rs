@@ -3,39 +3,33 @@
 
 mod asked;
 mod claims;
+mod decide;
+mod display;
 mod facts;
 mod pushed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use wslnet_console::text::clean;
 use wslnet_protocol::{Forward, ForwardId, ForwardSet, limits};
 
 use self::asked::{Granted, asked, bridges, granted, pair};
-use crate::bridge::{Bridge, BridgeState, BridgeStates, BridgeWants};
-use crate::containers::{Containers, Found};
+use self::decide::{Decisions, Ground, decide};
+use self::display::Display;
+use crate::bridge::{Bridge, BridgeStates, BridgeWants};
+use crate::containers::Containers;
 use crate::damper::Held;
 use crate::labels::Labels;
+use crate::listeners::TransportPort;
 use crate::network::{NetworkMode, NetworkView};
 use crate::observe::{Listener, Observed};
 use crate::policy::{Decided, Policy, Port, Surroundings, Verdict, Wanted, wanted};
 use crate::push::CompanionView;
-use crate::units::{Said, Units};
+use crate::units::Units;
 
 pub use pushed::Pushed;
-
-/// Labels that say who is behind a port; the others are in the forward already.
-const DISPLAYED: [&str; 7] = [
-    "container",
-    "image",
-    "compose.service",
-    "process",
-    "unit",
-    "user",
-    "exe",
-];
 
 /// How many bytes of labels a set may carry. They are for display; the ports must always fit into one request.
 const LABEL_BYTES: usize = limits::BODY_BYTES / 4;
@@ -59,7 +53,7 @@ pub struct Inputs<'a> {
     /// The networking mode.
     pub mode: &'a ModeView,
     /// The rules.
-    pub policy: &'a Policy,
+    pub policy: &'a Arc<Policy>,
     /// Ports that flap.
     pub held: &'a Held,
     /// What the container engines say.
@@ -80,6 +74,8 @@ pub struct Inputs<'a> {
     pub hosts: Option<&'a str>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<&'a str>,
+    /// The picture before this one, whose verdicts stay where nothing that they hang on is new.
+    pub before: Option<&'a Picture>,
     /// The moment.
     pub now: Instant,
 }
@@ -117,22 +113,39 @@ pub struct Picture {
     pub hosts: Option<String>,
     /// Why the last changed configuration was refused.
     pub config_error: Option<String>,
+    /// What the verdicts hang on besides their listeners.
+    ground: Arc<Ground>,
 }
 
 /// One listener and what becomes of it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The listener.
-    pub listener: Listener,
+    pub listener: Arc<Listener>,
     /// All its labels.
     pub labels: Labels,
     /// What the policy says of it alone.
-    pub verdict: Verdict,
+    pub verdict: Arc<Verdict>,
     /// What is asked of Windows on its behalf.
     pub asked: Asked,
     /// The forward by which its port is shared all the same: that of the IPv4 half of a pair of sockets, of which this
     /// is the IPv6 half. Windows speaks IPv4 with the VM, so this half withholds nothing from anybody.
     pub twin: Option<ForwardId>,
+    /// What the listener is to this daemon.
+    nature: Nature,
+}
+
+/// What a listener is to this daemon, besides what the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    /// It is not of this distro.
+    Foreign,
+    /// The daemon listens there itself.
+    Own,
+    /// A container or a unit has a say in it, or will have.
+    Spoken,
+    /// Nobody but the policy has: its labels and its verdict follow from the listener and the [`Ground`].
+    Plain,
 }
 
 /// What is asked of Windows on behalf of a listener.
@@ -169,61 +182,33 @@ impl Entry {
 impl Picture {
     /// Joins the inputs.
     pub fn join(inputs: &Inputs<'_>) -> Self {
-        let surroundings = surroundings(inputs);
-        let mut recheck = None;
         let last = inputs.observed.last.as_ref();
         let listeners = last.map(|last| last.listeners.as_slice()).unwrap_or_default();
-        let mut entries = listeners
-            .iter()
-            .map(|listener| {
-                let found = inputs.containers.of(listener, inputs.now);
-                if let Found::Waits {
-                    until: Some(until), ..
-                } = found
-                {
-                    recheck = Some(recheck.map_or(until, |before: Instant| before.min(until)));
-                }
-                let said = inputs.units.of(listener, inputs.now);
-                if let Said::Waits { until, .. } = said {
-                    recheck = Some(recheck.map_or(until, |before: Instant| before.min(until)));
-                }
-                entry(listener, &found, &said, &surroundings, inputs)
-            })
-            .collect::<Vec<_>>();
+        let Decisions {
+            mut entries,
+            ground,
+            recheck,
+            anew,
+        } = decide(listeners, inputs);
+        tracing::trace!(listeners = listeners.len(), anew, "decided");
+        let surroundings = &ground.surroundings;
 
-        let services = entries.iter().filter(|entry| !is_own(&entry.listener, inputs));
+        let services = entries.iter().filter(|entry| entry.nature != Nature::Own);
         let decided = services.map(|entry| Decided {
             socket: &entry.listener.socket,
             verdict: &entry.verdict,
         });
-        let mut ports = wanted(&decided.collect::<Vec<_>>(), &surroundings);
+        let mut ports = wanted(&decided.collect::<Vec<_>>(), surroundings);
         let since = listeners
             .iter()
             .map(|listener| (listener.socket.id(), listener.since));
         claims::settle(&mut ports, &since.collect());
-        let users = listeners
-            .iter()
-            .map(|listener| (listener.socket.id(), listener.socket.uid));
-        let users = users.collect::<BTreeMap<_, _>>();
-        let held = |port: &Port| {
-            inputs.held.holds(
-                port.port,
-                port.receivers.iter().filter_map(|id| users.get(id).copied()),
-            )
-        };
-        let held = ports
-            .iter()
-            .filter(|port| held(port))
-            .map(|port| port.port)
-            .collect::<BTreeSet<_>>();
+        let held = held(&ports, listeners, inputs.held);
         let granted = granted(&ports, &held);
-        let bridges = bridges(&ports, &granted, &surroundings);
-        let ports = ports
-            .iter()
-            .map(|port| (port.port, port))
-            .collect::<BTreeMap<_, _>>();
+        let bridges = bridges(&ports, &granted, surroundings);
         for entry in &mut entries {
-            let port = ports.get(&entry.listener.socket.port()).copied();
+            let port = ports.binary_search_by_key(&entry.listener.socket.port(), |port| port.port);
+            let port = port.ok().and_then(|index| ports.get(index));
             entry.asked = asked(
                 entry,
                 port,
@@ -251,6 +236,7 @@ impl Picture {
             scan_error: inputs.observed.trouble.clone(),
             hosts: inputs.hosts.map(str::to_owned),
             config_error: inputs.config_error.map(str::to_owned),
+            ground,
         }
     }
 
@@ -258,12 +244,13 @@ impl Picture {
     pub fn set(&self, pushed: &Pushed) -> Option<ForwardSet> {
         self.source.as_ref()?;
         let mut forwards = BTreeMap::new();
+        let mut display = Display::default();
         for entry in &self.entries {
             if let Asked::Forward(wanted) = &entry.asked {
                 let (_, forward) = forwards
                     .entry((entry.listener.socket.protocol, wanted.listen_port))
                     .or_insert_with(|| (entry.listener.socket.port(), forward(entry, wanted)));
-                add_labels(&mut forward.labels, &entry.labels);
+                display.add(&mut forward.labels, &entry.labels);
             }
         }
         let mut forwards = forwards.into_values().collect::<Vec<_>>();
@@ -296,54 +283,25 @@ impl Picture {
     }
 }
 
-/// A listener with its labels and its verdict; what is asked on its behalf depends on the others.
-fn entry(
-    listener: &Listener,
-    found: &Found<'_>,
-    said: &Said<'_>,
-    surroundings: &Surroundings,
-    inputs: &Inputs<'_>,
-) -> Entry {
-    let container = match found {
-        Found::Container(container) => Some(*container),
-        Found::Nothing | Found::Waits { .. } => None,
-    };
-    let labels = facts::labels(listener, container, said, inputs.distro, surroundings);
-    let verdict = match (&listener.owner, found) {
-        (None, _) => Verdict::not_ours(),
-        (Some(_), _) if is_own(listener, inputs) => Verdict::own_bridge(),
-        (Some(_), Found::Waits { reason, .. }) => Verdict::Wait {
-            reason: reason.clone(),
-        },
-        (Some(owner), Found::Nothing | Found::Container(_)) => {
-            let policy = inputs.policy;
-            let verdict = policy.decide(&listener.socket, &labels, &owner.declared, surroundings);
-            match said {
-                // A unit can narrow what is shared, so what is private anyway need not wait for it.
-                Said::Waits { reason, .. } if verdict.is_expose() => Verdict::Wait {
-                    reason: reason.clone(),
-                },
-                Said::Waits { .. } | Said::Known(_) => verdict,
-            }
-        }
-    };
-    Entry {
-        listener: listener.clone(),
-        labels,
-        verdict,
-        asked: Asked::Nothing {
-            reason: String::new(),
-        },
-        twin: None,
+/// The ports that flap.
+fn held(ports: &[Port], listeners: &[Arc<Listener>], held: &Held) -> BTreeSet<TransportPort> {
+    if held.until.is_empty() {
+        return BTreeSet::new();
     }
-}
-
-/// Whether this daemon listens there itself.
-fn is_own(listener: &Listener, inputs: &Inputs<'_>) -> bool {
-    let holders = listener.owner.iter().flat_map(|owner| &owner.holders);
-    let is_bridge = |state: &BridgeState| *state == BridgeState::Open(listener.socket.address);
-    holders.map(|holder| holder.pid).any(|pid| pid == inputs.own_pid)
-        || inputs.bridges.values().any(is_bridge)
+    let users = listeners
+        .iter()
+        .map(|listener| (listener.socket.id(), listener.socket.uid));
+    let users = users.collect::<BTreeMap<_, _>>();
+    let users = |port: &Port| {
+        port.receivers
+            .iter()
+            .filter_map(|id| users.get(id).copied())
+            .collect::<Vec<_>>()
+    };
+    let held = ports
+        .iter()
+        .filter(|port| held.holds(port.port, users(port).into_iter()));
+    held.map(|port| port.port).collect()
 }
 
 fn surroundings(inputs: &Inputs<'_>) -> Surroundings {
@@ -382,18 +340,6 @@ fn shorten(forwards: &mut [Forward]) {
         match left.checked_sub(bytes) {
             Some(rest) => left = rest,
             None => forward.labels.clear(),
-        }
-    }
-}
-
-fn add_labels(display: &mut Vec<String>, labels: &Labels) {
-    for label in labels
-        .iter()
-        .filter(|label| DISPLAYED.contains(&label.key.as_str()))
-    {
-        let text = clean(label.to_string(), limits::TEXT_CHARS);
-        if display.len() < limits::LABELS && !display.contains(&text) {
-            display.push(text);
         }
     }
 }

@@ -211,16 +211,24 @@ pub enum ForwardState {
     Contended,
 }
 
-impl fmt::Display for ForwardState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl ForwardState {
+    /// The word that people see, which is also the one that travels.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Active => "active",
             Self::Pending => "pending",
             Self::Denied => "denied",
             Self::Conflict => "conflict",
             Self::OverLimit => "over-limit",
             Self::Contended => "contended",
-        })
+        }
+    }
+}
+
+impl fmt::Display for ForwardState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -57,9 +57,10 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
         title: "Idle".to_owned(),
         how: format!(
             "Processor time over {} s (percent of one core) and memory while nothing changes, with {LISTENERS} listeners and \
-             {} established connections in the VM (both ends there, so twice as many sockets).",
+             {} established connections in the VM (both ends there, so twice as many sockets), {} s after the last one was made.",
             window(options).as_secs_f64(),
-            connections.join(", ")
+            connections.join(", "),
+            settling(options).as_secs_f64()
         ),
         columns: columns(),
         rows,
@@ -93,12 +94,12 @@ fn in_vm(options: &Options, levels: &[u64]) -> anyhow::Result<(Vec<Row>, Vec<u64
     for level in levels {
         reached.push(crowd.grow_to(&world, &rig.distro.machine, *level)?);
         let pids = [rig.distro.daemon().pid(), rig.companion.program().pid()];
-        let costs = costs(&pids, options);
+        let costs = costs(&pids, options, settling(options));
         daemon.push(costs[0]);
         companion.push(costs[1]);
         // While the other two do nothing.
         let poller = helper::start(&rig.distro.machine, &[poller::NAME]);
-        polling.push(self::costs(&[poller.pid()], options)[0]);
+        polling.push(self::costs(&[poller.pid()], options, Duration::ZERO)[0]);
         drop(poller);
         probe::all_reachable(&world.client.net, FIRST_PORT, LISTENERS)?;
     }
@@ -131,16 +132,21 @@ fn pasta(options: &Options, levels: &[u64]) -> anyhow::Result<Vec<Cost>> {
     let mut found = Vec::new();
     for level in levels {
         crowd.grow_to(&world, &guest.machine, *level)?;
-        found.push(costs(&[pasta.pid()], options)[0]);
+        found.push(costs(&[pasta.pid()], options, settling(options))[0]);
     }
     Ok(found)
 }
 
-/// What each process does for so long, once it has got used to what is there.
-fn costs(pids: &[u32], options: &Options) -> Vec<Cost> {
+/// How long after the last connection was made what follows counts as idle: whoever looks at new listeners and new processes, and
+/// again at those of the last seconds, does so before.
+fn settling(options: &Options) -> Duration {
+    options.time(20_000, 6_000, 0)
+}
+
+/// What each process does in the time after `settling`.
+fn costs(pids: &[u32], options: &Options, settling: Duration) -> Vec<Cost> {
     let time = window(options);
-    // Whoever looks at new listeners, and again at those of the last seconds, does so before.
-    std::thread::sleep(options.time(5_000, 1_500, 0));
+    std::thread::sleep(settling);
     let before: Vec<Duration> = pids.iter().map(|pid| clock::cpu_of(*pid)).collect();
     std::thread::sleep(time);
     let both = pids.iter().zip(before);

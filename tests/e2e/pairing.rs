@@ -334,6 +334,11 @@ fn the_distro_starts_the_pairing_through_interop_or_says_what_to_type() {
         .run(&["cp", &exe.program.display().to_string(), installed])
         .ok();
 
+    // It is started for a pairing and for nothing else.
+    let doctor = distro.cli(&["doctor"]);
+    let found = "wslnet-companion.exe is installed";
+    assert!(doctor.stdout.contains(found), "{doctor:?}");
+
     let paired = distro.cli(&["pair"]);
 
     assert_eq!(paired.code, 0, "{paired:?}");

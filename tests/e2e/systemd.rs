@@ -2,6 +2,7 @@
 
 mod doctor;
 pub(crate) mod install;
+mod staging;
 mod units;
 
 use std::time::Duration;

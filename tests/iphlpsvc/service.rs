@@ -20,6 +20,8 @@ use crate::relay::Relays;
 
 const NAME: &str = "iphlpsvc";
 const LOG: &str = r"C:\iphlpsvc.log";
+/// While this file is there, the service does not come back from a control.
+const HOLD: &str = r"C:\iphlpsvc.hold";
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -101,6 +103,9 @@ fn serve() -> Done {
     let (sender, controls) = mpsc::channel();
     let handler = move |control| {
         if matches!(control, ServiceControl::ParamChange | ServiceControl::Stop) {
+            while std::path::Path::new(HOLD).exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             // The receiver lives as long as the service.
             let _ = sender.send(control);
         } else if control != ServiceControl::Interrogate {

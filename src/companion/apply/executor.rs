@@ -13,7 +13,7 @@ use super::firewall::{Admitted, Firewall};
 use super::portproxy::Portproxy;
 use crate::config::Backend;
 use crate::firewall::Properties;
-use crate::host::{Awake, Categories};
+use crate::host::{self, Awake, Categories};
 use crate::ledger::Key;
 use crate::plan::{Action, Actual, Opening, Opinions};
 
@@ -21,6 +21,8 @@ use crate::plan::{Action, Actual, Opening, Opinions};
 #[derive(Debug)]
 pub struct Executor {
     carrier: Carrier,
+    /// What an earlier run with portproxy has left, until it can be removed, where that is not the backend any more.
+    leftovers: Option<Box<Portproxy>>,
     firewall: Firewall,
 }
 
@@ -37,11 +39,13 @@ impl Executor {
     /// The one for a backend, with no forwards yet. A relay asks `gate` before every dial; portproxy keeps its journal in
     /// `state_dir`.
     pub fn new(backend: Backend, gate: Arc<dyn Gate>, state_dir: &Path) -> Self {
+        let (carrier, leftovers) = match backend {
+            Backend::Relay => (Carrier::Relay(Relays::new(gate)), Portproxy::leftovers(state_dir)),
+            Backend::Portproxy => (Carrier::Portproxy(Box::new(Portproxy::new(state_dir))), None),
+        };
         Self {
-            carrier: match backend {
-                Backend::Relay => Carrier::Relay(Relays::new(gate)),
-                Backend::Portproxy => Carrier::Portproxy(Box::new(Portproxy::new(state_dir))),
-            },
+            carrier,
+            leftovers: leftovers.map(Box::new),
             firewall: Firewall::new(state_dir),
         }
     }
@@ -123,10 +127,12 @@ impl Executor {
             Carrier::Relay(relays) => relays.actual().has_failures(),
             Carrier::Portproxy(portproxy) => portproxy.is_due(now),
         };
-        carrier || self.firewall.is_due(now)
+        let has_leftovers = self.leftovers.as_ref().is_some_and(|left| left.is_due(now));
+        carrier || has_leftovers || self.firewall.is_due(now)
     }
 
-    /// Whether nothing has to be looked at before something changes. Others may change portproxy's entries at any time.
+    /// Whether nothing has to be looked at before something changes. Others may change portproxy's entries at any time. What an
+    /// earlier run has left is tried again with the regular looks: what it takes may never come.
     pub fn is_settled(&self) -> bool {
         let carrier = match &self.carrier {
             Carrier::Relay(relays) => relays.is_settled(),
@@ -140,6 +146,18 @@ impl Executor {
         match &mut self.carrier {
             Carrier::Relay(relays) => relays.apply(actions).await,
             Carrier::Portproxy(portproxy) => portproxy.apply(actions, vms).await,
+        }
+        self.remove_leftovers().await;
+    }
+
+    async fn remove_leftovers(&mut self) {
+        let Some(left) = self.leftovers.as_mut().filter(|left| left.is_due(host::awake())) else {
+            return;
+        };
+        left.apply(Vec::new(), BTreeMap::new()).await;
+        if left.is_idle() {
+            tracing::info!("what an earlier run with portproxy had left is removed now");
+            self.leftovers = None;
         }
     }
 
@@ -185,3 +203,7 @@ impl Executor {
         }
     }
 }
+
+// It works on the files that stand for the registry and for Windows Firewall.
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

@@ -21,7 +21,7 @@ use crate::bulletin::{self, Bulletin, ReadError};
 use crate::config::WatchedConfig;
 use crate::engine::{ForwardReport, StatusReport};
 use crate::form::Form;
-use crate::install::{self, Installable, Keep, TrustChange};
+use crate::install::{self, Installable, Keep, TrustChange, User};
 use crate::pair::{self, NamedKey, NotConnected, PairArgs};
 use crate::paths::{Paths, PathsError};
 use crate::purge::{self, Extent};
@@ -120,6 +120,9 @@ enum Command {
         /// Keys that the service is to trust
         #[arg(long, hide = true, value_name = "NAME=KEY", requires = "answer_to")]
         trust: Vec<NamedKey>,
+        /// For whom it is done: whoever agreed to it may be another user
+        #[arg(long, hide = true, value_name = "SID", requires = "answer_to")]
+        user: Option<User>,
         /// Do what takes an administrator, and tell this pipe
         #[arg(long, hide = true, value_name = "PIPE", conflicts_with = "pair")]
         answer_to: Option<String>,
@@ -129,6 +132,9 @@ enum Command {
         /// Remove the keys, the trusted keys and companion.toml too
         #[arg(long)]
         all: bool,
+        /// For whom it is done: whoever agreed to it may be another user
+        #[arg(long, hide = true, value_name = "SID", requires = "answer_to")]
+        user: Option<User>,
         /// Do what takes an administrator, and tell this pipe
         #[arg(long, hide = true, value_name = "PIPE")]
         answer_to: Option<String>,
@@ -230,6 +236,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             pair,
             wsl,
             trust,
+            user,
             answer_to,
         } => {
             let form = match (logon, service) {
@@ -238,14 +245,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 (false, false) => install::form_to_install(),
             };
             if answer_to.is_some() || pair.is_empty() {
-                install::install(form, &trust, answer_to.as_deref())
+                install::install(form, &trust, user, answer_to.as_deref())
             } else {
                 install_and_pair(form, PairArgs::named(pair, wsl))
             }
         }
-        Command::Uninstall { all, answer_to } => {
+        Command::Uninstall { all, user, answer_to } => {
             let keep = if all { Keep::Nothing } else { Keep::State };
-            install::uninstall(keep, answer_to.as_deref())
+            install::uninstall(keep, user, answer_to.as_deref())
         }
         Command::Status { json } => {
             let status = ask::<StatusReport>(&paths, Ask::Status, |bulletin| bulletin.status)?;
@@ -316,7 +323,7 @@ fn install_and_pair(form: Installable, pair: PairArgs) -> anyhow::Result<()> {
         Installable::Service => pair::keys(pair.clone())?,
         Installable::Logon => Vec::new(),
     };
-    install::install(form, &trust, None)?;
+    install::install(form, &trust, None, None)?;
     let paths = install::service_paths().map_or_else(Paths::standard, Ok)?;
     pair::run(&paths, pair)
 }

@@ -308,8 +308,8 @@ impl Work {
     }
 
     async fn reconcile(&mut self, retry: bool) {
+        let claims = self.ledger.claims();
         for pass in 0..SEARCH {
-            let claims = self.ledger.claims();
             let surroundings = Surroundings {
                 interfaces: &self.interfaces,
                 control: self.parts.control,
@@ -361,10 +361,10 @@ impl Work {
         };
         let mut states: States = distros.into_iter().map(states).collect();
         self.note_firewall(&mut states);
+        let claims = self.ledger.claims();
         self.parts
             .naming
-            .name(&mut states, &self.ledger.claims(), self.parts.config.names);
-        let claims = self.ledger.claims();
+            .name(&mut states, &claims, self.parts.config.names);
         for (distro, forwards) in states {
             let asked = claims.distros.get(distro.as_str());
             let asked = asked.into_iter().flat_map(|claims| claims.granted);

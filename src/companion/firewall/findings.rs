@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Look, Policy, Profile, Properties, StoreError, Void};
+use super::{Look, Origin, Policy, Profile, Properties, StoreError, Void};
 use crate::config::Backend;
 use crate::firewall::rule::{lets_in, profiles};
 use crate::host::{Categories, Category, Service};
@@ -112,18 +112,15 @@ fn settings(look: &Look, used: Categories) -> Vec<Finding> {
         Some(category) => used.contains(category),
         None => used.contains(Category::Private) || used.contains(Category::Public),
     };
-    for policy in look.policies.iter().filter(counts) {
-        found.push(Finding {
-            what: format!(
-                r"group policy makes the firewall rules of this machine void (`{}` in HKLM\{})",
-                policy.value, policy.key
-            ),
-            fix: "ask whoever administers this machine for a rule by group policy".to_owned(),
-            keeps_clients_out: true,
-        });
-    }
+    // Of the profile's own switch, Windows has told above.
+    let is_told = |policy: &&Policy| {
+        let mut profiles = look.profiles.iter().filter(|profile| profile.blocks_all);
+        policy.origin == Origin::Local && profiles.any(|profile| Some(profile.category) == policy.category)
+    };
+    let policies = look.policies.iter().filter(counts);
+    found.extend(policies.filter(|policy| !is_told(policy)).map(void_rules));
     match look.void {
-        Some(Void::GroupPolicy) if look.policies.is_empty() => found.push(Finding {
+        Some(Void::GroupPolicy) if !look.policies.iter().any(is_group_policy) => found.push(Finding {
             what: "group policy overrides the firewall settings of this machine".to_owned(),
             fix: "ask whoever administers this machine whether its rules let the ports in".to_owned(),
             // Some settings are overridden; whether it is these, Windows does not say.
@@ -140,6 +137,32 @@ fn settings(look: &Look, used: Categories) -> Vec<Finding> {
         Some(Void::GroupPolicy | Void::AllBlocked) | None => {}
     }
     found
+}
+
+fn is_group_policy(policy: &Policy) -> bool {
+    policy.origin == Origin::GroupPolicy
+}
+
+/// A value of the registry that makes the machine's rules void, and who can change it.
+fn void_rules(policy: &Policy) -> Finding {
+    let place = format!(r"`{}` in HKLM\{}", policy.value, policy.key);
+    let (what, fix) = match policy.origin {
+        Origin::GroupPolicy => (
+            format!("group policy makes the firewall rules of this machine void ({place})"),
+            "ask whoever administers this machine for a rule by group policy".to_owned(),
+        ),
+        Origin::Local => (
+            format!("a setting of this machine's firewall makes its rules void ({place})"),
+            "untick \"Block all incoming connections\" in Windows Security, Firewall & network protection, or as an administrator set \
+             the value back"
+                .to_owned(),
+        ),
+    };
+    Finding {
+        what,
+        fix,
+        keeps_clients_out: true,
+    }
 }
 
 /// Windows makes two of them when a program listens for which there is no rule, and its user presses "Cancel" or may not be asked.

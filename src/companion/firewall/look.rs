@@ -12,7 +12,7 @@ pub struct Look {
     pub service: Service,
     /// The profiles, one for each category that could be read.
     pub profiles: Vec<Profile>,
-    /// What group policy says, as far as it makes local rules void.
+    /// The values of the registry that make local rules void.
     pub policies: Vec<Policy>,
     /// Windows says that a change of local rules would have no effect, and why.
     pub void: Option<Void>,
@@ -33,15 +33,26 @@ pub struct Profile {
     pub blocks_all: bool,
 }
 
-/// A policy that makes local rules void.
+/// A value of the registry that makes local rules void.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Policy {
+    /// Who has set it.
+    pub origin: Origin,
     /// The registry key below `HKEY_LOCAL_MACHINE`.
     pub key: String,
     /// The value's name.
     pub value: &'static str,
     /// In networks of which category; `None` for the standard profile of old, which counts outside of a domain.
     pub category: Option<Category>,
+}
+
+/// Who has set a value, by the key in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Whoever administers the network, by group policy.
+    GroupPolicy,
+    /// Somebody at this machine.
+    Local,
 }
 
 /// Why a change of local rules has no effect (`NET_FW_MODIFY_STATE`).

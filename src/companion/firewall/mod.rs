@@ -23,7 +23,7 @@ pub use difference::{Changes, changes};
 pub use error::StoreError;
 pub use findings::{Finding, Question, findings};
 pub use hyperv::{FoundHyperVRule, HyperVRule, is_our_hyperv_rule};
-pub use look::{Look, Policy, Profile, Void};
+pub use look::{Look, Origin, Policy, Profile, Void};
 pub(crate) use mark::Mark;
 use ports::is_port_rule;
 pub use ports::{PortRules, Ports, clear_leftovers, clear_ports};

@@ -42,6 +42,8 @@ pub struct PortRules {
     networks: Categories,
     /// Those that are there; `None` while that is not known.
     there: Option<Vec<Properties>>,
+    /// An earlier run has left some, and the start could not remove them.
+    has_leftovers: bool,
     /// What was tried last in vain, and when.
     failed: Option<(Ports, Awake)>,
     trouble: Option<StoreError>,
@@ -50,9 +52,11 @@ pub struct PortRules {
 impl PortRules {
     /// None yet. `state_dir` has the mark, and on Linux the file that stands for the firewall.
     pub fn new(state_dir: &Path) -> Self {
+        let mark = Mark::new(state_dir, MARK);
         Self {
             store: Store::new(state_dir),
-            mark: Mark::new(state_dir, MARK),
+            has_leftovers: mark.is_set(),
+            mark,
             networks: Categories::TRUSTED,
             there: None,
             failed: None,
@@ -72,7 +76,8 @@ impl PortRules {
             .failed
             .as_ref()
             .is_some_and(|(ports, time)| ports == wanted && now.saturating_since(*time) < RETRY);
-        let is_idle = wanted.is_empty() && self.there.is_none() && self.failed.is_none();
+        let is_idle =
+            wanted.is_empty() && self.there.is_none() && self.failed.is_none() && !self.has_leftovers;
         if is_hopeless || is_idle {
             return;
         }
@@ -160,6 +165,7 @@ impl PortRules {
             there.retain(|rule| !gone.contains(&rule.name));
             there.extend(new.iter().map(Rule::properties));
             if there.is_empty() {
+                self.has_leftovers = false;
                 self.mark.clear();
             }
         }
@@ -168,6 +174,14 @@ impl PortRules {
 
     fn succeed(&mut self) {
         (self.failed, self.trouble) = (None, None);
+        if self.there.as_ref().is_some_and(Vec::is_empty) && std::mem::take(&mut self.has_leftovers) {
+            self.mark.clear();
+        }
+    }
+
+    /// Whether rules of an earlier run may be there, that nobody wants.
+    pub fn has_leftovers(&self) -> bool {
+        self.has_leftovers
     }
 
     fn fail(&mut self, error: StoreError, wanted: &Ports, now: Awake) {

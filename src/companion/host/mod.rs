@@ -22,19 +22,19 @@ mod networks;
 mod obstacle;
 pub mod portproxy;
 mod service;
+mod sockets;
 #[cfg(windows)]
 mod windows;
 
 use std::io;
-use std::net::SocketAddr;
-
-use wslnet_protocol::Protocol;
 
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(windows)]
 use windows as platform;
 
+#[cfg(windows)]
+pub(crate) use aside::{Aside, NoAnswer};
 pub use awake::{Awake, SleepWatch, awake};
 pub(crate) use bind::check_network_address;
 pub use bind::{BindError, BindRound, bind_control};
@@ -45,7 +45,10 @@ pub use interface::{Interface, InterfaceAddress, interface_of, is_wsl_adapter, w
 pub use networks::{NetworkWatch, Networks, watch_networks};
 pub(crate) use obstacle::describe;
 pub use obstacle::{Obstacle, Obstacles};
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use platform::{TableRow, rows};
 pub use service::Service;
+pub use sockets::{Sockets, owner_of};
 #[cfg(windows)]
 pub use windows::Stamp;
 #[cfg(windows)]
@@ -74,25 +77,6 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     }
     interfaces.sort_by(|a, b| (a.index, &a.name).cmp(&(b.index, &b.name)));
     Ok(interfaces)
-}
-
-/// Who already has this address and port, or a wildcard that covers it: for the report of a conflict. Over TCP that is who
-/// listens, over UDP who is bound at all, be it a client.
-///
-/// `except` leaves out one process, usually `Some(std::process::id())`. The answer is a snapshot and best effort:
-/// `None` means that nobody was seen, not that a bind will succeed. On Linux this walks /proc, so call it
-/// when a bind has failed rather than before each one.
-pub fn owner_of(protocol: Protocol, address: SocketAddr, except: Option<u32>) -> Option<PortHolder> {
-    let mut holders = match platform::holders(protocol, address.port()) {
-        Ok(holders) => holders,
-        Err(error) => {
-            tracing::debug!(%address, %error, "the table of sockets cannot be read");
-            return None;
-        }
-    };
-    holders.retain(|h| except.is_none() || h.pid != except);
-    holders.sort();
-    holder_of(&holders, address).cloned()
 }
 
 /// Whether a port is held for WSL's virtual machine and not by a program of Windows: in the modes in which the two share ports.
@@ -126,7 +110,9 @@ pub fn allow_many_sockets() {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+    use wslnet_protocol::Protocol;
 
     #[test]
     fn loopback_is_found_and_marked() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Installable, Keep, TrustChange};
+use super::{Installable, Keep, TrustChange, User};
 use crate::pair::NamedKey;
 use crate::paths::Paths;
 
@@ -16,11 +16,16 @@ pub(crate) fn change_trust(_: &TrustChange, _: Option<&str>) -> anyhow::Result<(
     anyhow::bail!("changing what the service trusts {WHY}")
 }
 
-pub(crate) fn install(_: Installable, _: &[NamedKey], _: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn install(
+    _: Installable,
+    _: &[NamedKey],
+    _: Option<User>,
+    _: Option<&str>,
+) -> anyhow::Result<()> {
     anyhow::bail!("`install` {WHY}")
 }
 
-pub(crate) fn uninstall(_: Keep, _: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn uninstall(_: Keep, _: Option<User>, _: Option<&str>) -> anyhow::Result<()> {
     anyhow::bail!("`uninstall` {WHY}")
 }
 
@@ -41,9 +46,9 @@ mod tests {
     #[test]
     fn the_verbs_say_for_what_they_are() {
         for refused in [
-            install(form_to_install(), &[], None),
+            install(form_to_install(), &[], None, None),
             change_trust(&TrustChange::default(), None),
-            uninstall(Keep::Nothing, None),
+            uninstall(Keep::Nothing, None, None),
         ] {
             assert!(refused.unwrap_err().to_string().contains("is for Windows"));
         }

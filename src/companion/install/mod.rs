@@ -11,6 +11,7 @@
 mod access;
 #[cfg(not(windows))]
 mod elsewhere;
+mod user;
 #[cfg(windows)]
 mod windows;
 
@@ -24,6 +25,8 @@ pub(crate) use platform::{
 };
 #[cfg(windows)]
 pub(crate) use windows::{service_process, state_folder_is_ours};
+
+pub(crate) use user::User;
 
 use crate::pair::NamedKey;
 use crate::paths::Paths;

@@ -22,6 +22,7 @@ use crate::control::{self, Ask, Reloaded};
 use crate::doctor;
 use crate::hosts::helper;
 use crate::listeners::handover;
+use crate::memory;
 use crate::pair::{self, PairArgs};
 use crate::push::COMPANION;
 use crate::report::{Row, Selectors, StatusReport, Walk};
@@ -171,6 +172,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Unpair => pair::unpair(&places),
         Command::Doctor { json } => return doctor::run(&places, json),
         Command::Run { companion } => {
+            memory::keep_little();
             let _log = log::init("WSLNETD_LOG")?;
             runtime()?.block_on(run::run(&places, companion))
         }

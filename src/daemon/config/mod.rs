@@ -13,7 +13,7 @@ mod warnings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use wslnet_console::diagnose::{self, Place, Report, Reports, Source};
+use wslnet_console::diagnose::{self, Place, Positions, Report, Reports, Source};
 use wslnet_protocol::Reach;
 
 use crate::labels;
@@ -178,19 +178,20 @@ impl Part {
 }
 
 fn parse_one(source: Source) -> Result<Part, Report> {
-    let positions = source.clone();
+    let copy = source.clone();
+    let positions = Positions::of(&copy);
     diagnose::parse(source, |table| {
         let raw = raw::Raw::take(table);
         resolve(raw, &positions, table)
     })
 }
 
-fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part {
+fn resolve(raw: raw::Raw, positions: &Positions<'_>, table: &diagnose::Table<'_>) -> Part {
     let mut opt_out: Vec<OptOut> = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for written in raw.opt_out {
-        let place = source.place(written.span().start);
-        let Some(selector) = rule::read_selector(&written, source, table) else {
+        let place = positions.place(written.span().start);
+        let Some(selector) = rule::read_selector(&written, positions.text(), table) else {
             continue;
         };
         // The text of a selector is the same for all that mean the same.
@@ -211,12 +212,15 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
         });
     }
     let mut rules: Vec<Rule> = Vec::new();
+    let mut of_meaning: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for written in raw.rules {
         let span = written.span.clone();
-        let Some(rule) = Rule::resolve(written, source, table) else {
+        let Some(rule) = Rule::resolve(written, positions, table) else {
             continue;
         };
-        if let Some(earlier) = rules.iter().find(|earlier| earlier.leaves_nothing_for(&rule)) {
+        let alike = of_meaning.entry(rule.when.to_string()).or_default();
+        let mut earlier = alike.iter().filter_map(|at| rules.get(*at));
+        if let Some(earlier) = earlier.find(|earlier| earlier.leaves_nothing_for(&rule)) {
             table.problem(
                 span,
                 format!(
@@ -226,6 +230,7 @@ fn resolve(raw: raw::Raw, source: &Source, table: &diagnose::Table<'_>) -> Part 
                 Some(format!("join it with the rule of line {}", earlier.place.line)),
             );
         }
+        alike.push(rules.len());
         rules.push(rule);
     }
     Part {

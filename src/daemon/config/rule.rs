@@ -1,6 +1,6 @@
 //! One `[[rule]]`: which listeners it is about, and what it changes for them.
 
-use wslnet_console::diagnose::{NumberOr, Place, Source, Spanned, Table, span_within};
+use wslnet_console::diagnose::{NumberOr, Place, Positions, Spanned, Table, span_within};
 use wslnet_protocol::{Reach, name};
 
 use super::raw::RawRule;
@@ -43,7 +43,7 @@ pub enum ListenPort {
 
 impl Rule {
     /// Checks a rule; none where a mistake makes it useless. Mistakes go to the table's report.
-    pub(super) fn resolve(raw: RawRule, source: &Source, table: &Table<'_>) -> Option<Self> {
+    pub(super) fn resolve(raw: RawRule, positions: &Positions<'_>, table: &Table<'_>) -> Option<Self> {
         let problem = |span, message: &str, hint: &str| {
             table.problem(span, message, Some(hint.to_owned()));
         };
@@ -55,7 +55,7 @@ impl Rule {
             );
             return None;
         };
-        let when = read_selector(&written, source, table)?;
+        let when = read_selector(&written, positions.text(), table)?;
         let bridge = raw.loopback.is_some();
         let udp = raw.udp.as_ref().is_some_and(|udp| *udp.get_ref());
         let is_private = raw.expose.as_ref().is_some_and(|expose| !*expose.get_ref());
@@ -101,7 +101,7 @@ impl Rule {
         }
         Some(Self {
             when,
-            place: source.place(written.span().start),
+            place: positions.place(written.span().start),
             text: labels::value(written.into_inner()),
             expose: raw.expose.map(Spanned::into_inner),
             reach: raw.reach.map(Spanned::into_inner),
@@ -131,16 +131,12 @@ impl Rule {
 }
 
 /// Reads a selector; its mistakes go to the table's report.
-pub(super) fn read_selector(
-    written: &Spanned<String>,
-    source: &Source,
-    table: &Table<'_>,
-) -> Option<Selector> {
+pub(super) fn read_selector(written: &Spanned<String>, file: &str, table: &Table<'_>) -> Option<Selector> {
     match Selector::parse(written.get_ref()) {
         Ok(selector) => Some(selector),
         Err(errors) => {
             for error in errors {
-                let span = span_within(&source.text, written, error.span);
+                let span = span_within(file, written, error.span);
                 table.problem(span, error.message, Some(error.hint));
             }
             None

@@ -1,5 +1,6 @@
 //! The containers that the engines have told of, and which of them a listener belongs to. Pure: time is an argument.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +42,16 @@ pub enum Found<'a> {
     },
 }
 
+impl Found<'_> {
+    /// When to ask again at the latest, although nothing changed.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Waits { until, .. } => *until,
+            Self::Nothing | Self::Container(_) => None,
+        }
+    }
+}
+
 /// What one engine has said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Heard {
@@ -61,9 +72,9 @@ impl Containers {
     }
 
     /// What keeps the containers of these listeners from being known, for people, with what to do.
-    pub fn troubles(&self, listeners: &[Listener], now: Instant) -> BTreeSet<String> {
+    pub fn troubles(&self, listeners: &[impl Borrow<Listener>], now: Instant) -> BTreeSet<String> {
         let mut troubles = BTreeSet::new();
-        for listener in listeners {
+        for listener in listeners.iter().map(Borrow::borrow) {
             let Some(claim) = Claim::of(listener) else {
                 continue;
             };

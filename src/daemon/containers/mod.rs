@@ -19,7 +19,7 @@ mod claim;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -28,6 +28,7 @@ pub(crate) mod reader;
 mod report;
 mod watch;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
@@ -99,9 +100,9 @@ impl Container {
 pub type Demand = BTreeMap<Engine, Instant>;
 
 /// The engines that have something to say of these listeners.
-pub fn demand(listeners: &[Listener]) -> Demand {
+pub fn demand(listeners: &[impl Borrow<Listener>]) -> Demand {
     let mut demand = Demand::new();
-    for listener in listeners {
+    for listener in listeners.iter().map(Borrow::borrow) {
         for engine in Claim::of(listener).iter().flat_map(Claim::engines) {
             let since = demand.entry(engine).or_insert(listener.since);
             *since = listener.since.max(*since);

@@ -1,22 +1,20 @@
-//! Can programs of Windows be started from here, and is the companion's there? Only pairing from the distro needs it.
+//! Can programs of Windows be started from here, and is the companion's there? Only pairing from the distro needs it. It is not started for
+//! that: what lies on a drive of Windows is others' to change, and the doctor is often root. Its version is what the running daemon
+//! has heard of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use super::finding::Finding;
 use super::scene::Scene;
 use crate::network::is_wsl;
 use crate::pair::interop::{StartError, find, setting};
-use crate::wsl::Question;
 
 /// The entries by which the kernel hands programs of Windows to WSL; newer WSL has one that outlives systemd's own.
 const BINFMT: [&str; 2] = [
     "/proc/sys/fs/binfmt_misc/WSLInterop",
     "/proc/sys/fs/binfmt_misc/WSLInterop-late",
 ];
-/// How long the program may take to tell its version.
-const LIMIT: Duration = Duration::from_secs(2);
 
 /// What was seen.
 struct Seen {
@@ -25,8 +23,6 @@ struct Seen {
     /// Whether `/etc/wsl.conf` switches it off.
     is_off: bool,
     program: Result<PathBuf, String>,
-    /// What the program says of its version, or why it does not run.
-    version: Option<Result<String, String>>,
 }
 
 pub(super) fn check(_: &Scene) -> Vec<Finding> {
@@ -38,25 +34,12 @@ pub(super) fn check(_: &Scene) -> Vec<Finding> {
         setting(&conf, "interop", "enabled").is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let is_wsl = is_wsl();
     let program = find().map_err(|error: StartError| error.to_string());
-    let version = program.as_ref().ok().map(|program| version(program));
     judge(&Seen {
         is_wsl,
         is_registered,
         is_off,
         program,
-        version,
     })
-}
-
-fn version(program: &Path) -> Result<String, String> {
-    let question = Question {
-        program: program.to_owned(),
-        arguments: &["--version"],
-        limit: LIMIT,
-    };
-    question
-        .ask()
-        .map_err(|error| wslnet_console::output::chain(&error))
 }
 
 fn judge(seen: &Seen) -> Vec<Finding> {
@@ -82,24 +65,9 @@ fn judge(seen: &Seen) -> Vec<Finding> {
             )
         });
     }
-    let ours = concat!("wslnet-companion ", env!("CARGO_PKG_VERSION"));
-    findings.push(match (&seen.program, &seen.version) {
-        (Ok(program), Some(Ok(version))) if version == ours => {
-            Finding::ok(format!("{} is {version}", program.display()))
-        }
-        (Ok(program), Some(Ok(version))) => Finding::warn(
-            format!(
-                "{} is {version}, and this program {}",
-                program.display(),
-                env!("CARGO_PKG_VERSION")
-            ),
-            "install the same release of wslnetd and wslnet-companion",
-        ),
-        (Ok(program), Some(Err(error))) => {
-            Finding::warn(format!("{} does not run: {error}", program.display()), by_hand)
-        }
-        (Ok(program), None) => Finding::skipped(format!("{} was not started", program.display())),
-        (Err(error), _) => Finding::warn(error, by_hand),
+    findings.push(match &seen.program {
+        Ok(program) => Finding::ok(format!("{} is installed", program.display())),
+        Err(error) => Finding::warn(error, by_hand),
     });
     findings
 }
@@ -118,7 +86,6 @@ mod tests {
             is_registered: true,
             is_off: false,
             program: Ok("/mnt/c/Program Files/wslnet/wslnet-companion.exe".into()),
-            version: Some(Ok(format!("wslnet-companion {}", env!("CARGO_PKG_VERSION")))),
         }
     }
 
@@ -132,19 +99,13 @@ mod tests {
         assert_eq!(levels(&off), ["warn", "ok"]);
         let gone = Seen {
             is_registered: false,
-            version: Some(Err("Exec format error".to_owned())),
+            program: Err("wslnet-companion.exe is not installed".to_owned()),
             ..good()
         };
         assert_eq!(levels(&gone), ["warn", "warn"]);
-        let other = Seen {
-            version: Some(Ok("wslnet-companion 9.0.0".to_owned())),
-            ..good()
-        };
-        assert_eq!(levels(&other), ["ok", "warn"]);
         let nowhere = Seen {
             is_wsl: false,
             program: Err("the drive of Windows is not at /mnt/c".to_owned()),
-            version: None,
             ..good()
         };
         assert_eq!(levels(&nowhere), ["skip"]);

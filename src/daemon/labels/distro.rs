@@ -3,7 +3,7 @@
 //! systemd starts its services with a clean environment, so nobody told the daemon. WSL's init knows: it is the distro's
 //! first process, or its second where it has made way for systemd, and still has the environment that WSL started it with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use wslnet_console::text::is_hostile;
 
 use super::environ::variable;
-use super::processes::{OpenProcess, Processes};
+use super::processes::{GROUPS, OpenProcess, Processes};
 use super::value;
 use crate::wsl::{self, Question};
 
@@ -106,7 +106,8 @@ impl Probe {
     }
 
     fn read_init(&self) -> Result<String, String> {
-        let processes = Processes::open(&self.proc).map_err(|error| format!("cannot open /proc: {error}"))?;
+        let processes = Processes::open(&self.proc, Path::new(GROUPS))
+            .map_err(|error| format!("cannot open /proc: {error}"))?;
         let is_init = |process: &OpenProcess| {
             process.exe().as_deref() == Some(INIT) && process.uid() == Some(self.init_uid)
         };

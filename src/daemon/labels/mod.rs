@@ -10,11 +10,14 @@ mod environ;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod names;
+mod owners;
 mod processes;
 mod readers;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use wslnet_console::text::clean;
 
@@ -36,7 +39,7 @@ pub(crate) fn value(foreign: impl AsRef<[u8]>) -> String {
 }
 
 /// Who holds a listening socket in this distro.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// Every process that holds the socket, oldest first; never empty. PID 1 and `systemd --user` come last when somebody
     /// else holds the socket too, so that a socket-activated service goes by its own name.
@@ -52,7 +55,7 @@ pub struct Owner {
 /// How much is known of what the holders of a listener say of themselves, by `WSLNETD=…` in their environment. What they
 /// say is the label `wslnetd`. In the rare case that it cannot be told which units a holder belongs to, that counts like an
 /// environment that cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Declared {
     /// All of it.
     #[default]
@@ -84,42 +87,75 @@ impl Declared {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
     /// What the fact is about, for example `port`.
-    pub key: String,
+    pub key: Cow<'static, str>,
     /// The whole fact, safe to print, but as long as a path can be.
-    pub value: String,
+    pub value: Cow<'static, str>,
 }
 
 impl fmt::Display for Label {
     /// `key=value`, where the end of a very long value gives way to `…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.key, clean(&self.value, SHOWN_LIMIT))
+        write!(f, "{}={}", self.key, clean(self.value.as_ref(), SHOWN_LIMIT))
     }
 }
 
+/// Labels that many listeners have in common, kept once for all of them.
+pub type Part = Arc<[Label]>;
+
 /// The labels of one listener. A key may have several values; the order is that of insertion.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(Vec<Label>);
+///
+/// Thousands of listeners can be one process's: what they have in common is in parts that they share.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    parts: Vec<Part>,
+    /// What was added since, in order.
+    added: Vec<Label>,
+}
 
 impl Labels {
-    /// Adds a label, unless it is there already.
-    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        let label = Label {
-            key: key.into(),
-            value: value.into(),
-        };
-        if !self.0.contains(&label) {
-            self.0.push(label);
+    /// Labels made of these parts, no label of which is in two.
+    fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        Self {
+            parts: parts.collect(),
+            added: Vec::new(),
         }
     }
 
-    /// Adds the values of a key that has none yet, each once. There may be thousands: as many as a user can fork processes.
-    fn append<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
-        let mut seen = BTreeSet::new();
-        let distinct = values.filter(|value| seen.insert(*value));
-        self.0.extend(distinct.map(|value| Label {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        }));
+    /// Adds a label, unless it is there already.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        let label = Label {
+            key: Cow::Owned(key.into()),
+            value: Cow::Owned(value.into()),
+        };
+        if !self.iter().any(|other| *other == label) {
+            self.added.push(label);
+        }
+    }
+
+    /// Makes what was added a part, which is that of `other` if that ends with the same.
+    pub fn share_with(&mut self, other: Option<&Self>) {
+        if self.added.is_empty() {
+            return;
+        }
+        let last = other.and_then(|other| other.parts.last());
+        let part = match last.filter(|last| ***last == *self.added) {
+            Some(last) => Arc::clone(last),
+            None => Part::from(std::mem::take(&mut self.added)),
+        };
+        self.parts.push(part);
+        self.added = Vec::new();
+    }
+
+    /// The last of the parts.
+    pub(crate) fn last_part(&self) -> Option<&Part> {
+        self.parts.last()
+    }
+
+    /// The parts, and what is in none, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[Label]> {
+        let parts = self.parts.iter().map(|part| &**part);
+        parts.chain([self.added.as_slice()])
     }
 
     /// The first value of a key.
@@ -129,10 +165,9 @@ impl Labels {
 
     /// All values of a key.
     pub fn values<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
+        self.iter()
             .filter(move |label| label.key == key)
-            .map(|label| label.value.as_str())
+            .map(|label| label.value.as_ref())
     }
 
     /// Whether a key has this value, perhaps among others.
@@ -141,19 +176,19 @@ impl Labels {
     }
 
     /// All labels in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Label> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Label> {
+        self.parts().flatten()
     }
 }
 
-impl<'a> IntoIterator for &'a Labels {
-    type Item = &'a Label;
-    type IntoIter = std::slice::Iter<'a, Label>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+impl PartialEq for Labels {
+    /// The same labels in the same order, however they are kept.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
+
+impl Eq for Labels {}
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
@@ -168,7 +203,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Labels {
 impl fmt::Display for Labels {
     /// `proto=tcp port=80 …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, label) in self.0.iter().enumerate() {
+        for (index, label) in self.iter().enumerate() {
             let gap = if index == 0 { "" } else { " " };
             write!(f, "{gap}{label}")?;
         }
@@ -197,43 +232,90 @@ impl fmt::Display for Labels {
 /// Without an owner the socket belongs to another distro or to the system: there is no process to name, and the user
 /// id means nothing in this distro's `/etc/passwd`.
 pub fn labels_of(socket: &Socket, owner: Option<&Owner>) -> Labels {
-    let mut labels = Labels::default();
-    labels.insert("proto", socket.protocol.to_string());
-    labels.insert("port", socket.address.port().to_string());
-    labels.insert("bind", bind(socket));
-    for (family, is_taken) in [("ipv4", socket.takes_v4()), ("ipv6", socket.takes_v6())] {
-        if is_taken {
-            labels.insert("family", family);
-        }
-    }
+    labels_with(socket, owner_part(socket.uid, owner))
+}
+
+/// The labels of a listener, where [`owner_part`] tells the part of its owner.
+pub fn labels_with(socket: &Socket, owner: Part) -> Labels {
+    Labels::of([socket_part(socket), owner])
+}
+
+fn socket_part(socket: &Socket) -> Part {
+    let label = |key, value| Label {
+        key: Cow::Borrowed(key),
+        value,
+    };
+    let families = [("ipv4", socket.takes_v4()), ("ipv6", socket.takes_v6())];
+    let families = families.into_iter().filter(|(_, is_taken)| *is_taken);
+    [
+        label("proto", socket.protocol.to_string().into()),
+        label("port", socket.address.port().to_string().into()),
+        label("bind", bind(socket)),
+    ]
+    .into_iter()
+    .chain(families.map(|(family, _)| label("family", family.into())))
+    .collect()
+}
+
+/// The labels that all sockets of an owner have in common; the user's alone where there is none.
+pub fn owner_part(uid: u32, owner: Option<&Owner>) -> Part {
+    let mut labels = Vec::new();
     let holders = || owner.iter().flat_map(|owner| &owner.holders);
     // A program can give itself an empty name.
     let names = holders().map(|holder| holder.name.as_str());
-    labels.append("process", names.filter(|name| !name.is_empty()));
-    labels.append("exe", holders().filter_map(|holder| holder.exe.as_deref()));
-    labels.append(
+    append(&mut labels, "process", names.filter(|name| !name.is_empty()));
+    append(
+        &mut labels,
+        "exe",
+        holders().filter_map(|holder| holder.exe.as_deref()),
+    );
+    append(
+        &mut labels,
         "unit",
         holders().flat_map(|holder| &holder.units).map(String::as_str),
     );
-    labels.append(
+    append(
+        &mut labels,
         "slice",
         holders().flat_map(|holder| &holder.slices).map(String::as_str),
     );
-    labels.append("user", owner.and_then(|owner| owner.user.as_deref()).into_iter());
-    labels.insert("uid", socket.uid.to_string());
-    labels.append("group", holders().filter_map(|holder| holder.group.as_deref()));
-    labels.append("wslnetd", holders().filter_map(|holder| holder.says.as_deref()));
-    labels
+    append(
+        &mut labels,
+        "user",
+        owner.and_then(|owner| owner.user.as_deref()).into_iter(),
+    );
+    append(&mut labels, "uid", [uid.to_string().as_str()].into_iter());
+    append(
+        &mut labels,
+        "group",
+        holders().filter_map(|holder| holder.group.as_deref()),
+    );
+    append(
+        &mut labels,
+        "wslnetd",
+        holders().filter_map(|holder| holder.says.as_deref()),
+    );
+    labels.into()
+}
+
+/// Adds the values of a key that has none yet, each once. There may be thousands: as many as a user can fork processes.
+fn append<'a>(labels: &mut Vec<Label>, key: &'static str, values: impl Iterator<Item = &'a str>) {
+    let mut seen = BTreeSet::new();
+    let distinct = values.filter(|value| seen.insert(*value));
+    labels.extend(distinct.map(|value| Label {
+        key: Cow::Borrowed(key),
+        value: value.to_owned().into(),
+    }));
 }
 
 /// `wildcard`, `loopback`, or the address; a v4-mapped address is written as IPv4.
-fn bind(socket: &Socket) -> String {
+fn bind(socket: &Socket) -> Cow<'static, str> {
     if socket.is_wildcard() {
-        "wildcard".to_owned()
+        "wildcard".into()
     } else if socket.is_loopback() {
-        "loopback".to_owned()
+        "loopback".into()
     } else {
-        socket.canonical_ip().to_string()
+        socket.canonical_ip().to_string().into()
     }
 }
 

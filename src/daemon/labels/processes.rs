@@ -5,41 +5,44 @@
 //! are read here: none of them needs the process's memory or anything that it chose. The other files show secrets or can
 //! hang (`environ`, `cmdline`; the former is [`super::environ`]'s), or lead out of our file system (`cwd`, `root`).
 
+mod census;
 mod cgroup;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
+mod kin;
+mod meter;
+mod open;
 mod stat;
+mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use wslnet_console::text::clean;
 
-use self::cgroup::Cgroup;
-use self::stat::Stat;
-use super::value;
+pub(super) use self::census::Census;
+pub(super) use self::open::OpenProcess;
+pub(super) use self::walk::{Scope, Walk};
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
 
+/// Where control groups are, of any version.
+pub(super) const GROUPS: &str = "/sys/fs/cgroup";
 /// `stat` and `comm` are far smaller.
 const FILE_LIMIT: u64 = 4096;
-/// `cgroup` has a line for each hierarchy of cgroup v1, of which there are about a dozen, and no line is longer than a path.
-const CGROUP_LIMIT: u64 = 128 * 1024;
 /// How much of a process's name is shown, in characters.
 const NAME_CHARS: usize = 64;
 
 /// One process of this distro. The default is a process of which nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// Process id in this distro's PID namespace.
     pub pid: i32,
@@ -80,7 +83,7 @@ pub(super) struct Description {
     pub(super) process: Process,
     /// The PID of its parent.
     pub(super) parent: i32,
-    /// Changes when the process executes a program; see [`Stat::places`].
+    /// Changes when the process executes a program; see [`stat::Stat::places`].
     pub(super) places: Places,
     /// Why it is not known where the process belongs, for people.
     pub(super) trouble: Option<String>,
@@ -92,7 +95,8 @@ pub(super) type Places = [u64; stat::PLACES];
 /// A process that holds a socket, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
-    pub(super) description: Description,
+    /// Shared by all sockets that it holds.
+    pub(super) description: Arc<Description>,
     /// The link below `/proc/PID` that leads to the socket, for example `fd/7`.
     pub(super) link: String,
 }
@@ -122,21 +126,6 @@ impl Holder {
     }
 }
 
-/// What one walk through /proc found.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// Every holder of every wanted socket inode.
-    pub(super) holders: BTreeMap<u64, Vec<Holder>>,
-    /// How many processes could not be looked into although they were there. Their sockets look foreign.
-    pub(super) hidden: usize,
-}
-
-impl Walk {
-    pub(super) fn holders_of(&self, inode: u64) -> Vec<Holder> {
-        self.holders.get(&inode).cloned().unwrap_or_default()
-    }
-}
-
 /// The number that was given last to a process or a thread of this PID namespace, or of one inside it: the last one in
 /// `/proc/loadavg` (proc_loadavg(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,69 +141,20 @@ impl Births {
 #[derive(Debug)]
 pub(super) struct Processes {
     proc: OwnedFd,
+    /// Where the control groups are.
+    groups: PathBuf,
 }
 
 impl Processes {
+    /// Those of this /proc, whose control groups are in that folder ([`GROUPS`]).
+    ///
     /// # Errors
-    /// When the folder cannot be opened.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// When the former cannot be opened.
+    pub(super) fn open(proc: &Path, groups: &Path) -> io::Result<Self> {
         Ok(Self {
-            proc: nix::fcntl::open(path, FOLDER, Mode::empty())?,
+            proc: nix::fcntl::open(proc, FOLDER, Mode::empty())?,
+            groups: groups.to_owned(),
         })
-    }
-
-    /// Looks through the file descriptors of all processes. The order of holders is that of the PIDs' appearance.
-    ///
-    /// # Errors
-    /// When /proc itself cannot be listed. Processes that end, or that we may not look into, are skipped.
-    pub(super) fn holders_of(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
-        self.walk(|process, links| process.links_to(wanted, links))
-    }
-
-    /// Looks through the file descriptors of all threads but the first of each process. Nearly all threads share those
-    /// of the first one, so this costs many times as much as [`Self::holders_of`] and nearly always finds nothing new:
-    /// it is for sockets of threads that have descriptors of their own (CLONE_FILES undone by unshare).
-    ///
-    /// # Errors
-    /// As for [`Self::holders_of`].
-    pub(super) fn threads_that_hold(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
-        self.walk(|process, links| process.links_of_threads(wanted, links))
-    }
-
-    fn walk(
-        &self,
-        look: impl Fn(&OpenProcess, &mut BTreeMap<u64, String>) -> nix::Result<()>,
-    ) -> io::Result<Walk> {
-        let mut walk = Walk::default();
-        for entry in Dir::openat(&self.proc, ".", FOLDER, Mode::empty())? {
-            let entry = entry?;
-            let Some(pid) = number(entry.file_name()) else {
-                continue;
-            };
-            let Some(open) = self.process(pid) else {
-                continue;
-            };
-            let mut links = BTreeMap::new();
-            if look(&open, &mut links).is_err_and(|errno| !is_gone(errno)) {
-                walk.hidden += 1;
-            }
-            if links.is_empty() {
-                continue;
-            }
-            let Some(description) = open.describe() else {
-                continue;
-            };
-            // It may have started another program in between, one that does not get the socket.
-            links.retain(|inode, link| open.holds(link, *inode));
-            for (inode, link) in links {
-                let holder = Holder {
-                    description: description.clone(),
-                    link,
-                };
-                walk.holders.entry(inode).or_default().push(holder);
-            }
-        }
-        Ok(walk)
     }
 
     /// Which process or thread came last: while it stays the same none has come. `None` where that is not told. It costs
@@ -228,171 +168,7 @@ impl Processes {
 
     /// Opens a process; `None` when it is gone.
     pub(super) fn process(&self, pid: i32) -> Option<OpenProcess> {
-        let folder = openat(&self.proc, pid.to_string().as_str(), FOLDER, Mode::empty()).ok()?;
-        Some(OpenProcess { pid, folder })
-    }
-}
-
-/// A handle to `/proc/PID` that outlives neither the process nor its meaning.
-#[derive(Debug)]
-pub(super) struct OpenProcess {
-    pid: i32,
-    folder: OwnedFd,
-}
-
-impl OpenProcess {
-    /// What is known of it; `None` when the process is gone.
-    pub(super) fn describe(&self) -> Option<Description> {
-        let stat = self.stat()?;
-        let comm = self.read("comm", FILE_LIMIT).ok()?;
-        let name = value(comm.strip_suffix(b"\n").unwrap_or(&comm));
-        let exe = self.exe();
-        // The owner of this folder, unlike that of what is in it, is always the process's effective user and group.
-        let owner = fstat(&self.folder).ok()?;
-        let (cgroup, trouble) = match self.cgroup() {
-            Ok(cgroup) => (cgroup, None),
-            Err(error) => (Cgroup::default(), Some(error)),
-        };
-        let process = Process {
-            pid: self.pid,
-            start_time: stat.start_time,
-            name,
-            exe,
-            uid: owner.st_uid,
-            gid: owner.st_gid,
-            group: None,
-            units: cgroup.units,
-            slices: cgroup.slices,
-            container: cgroup.container,
-            says: None,
-        };
-        Some(Description {
-            trouble: trouble.map(|error| {
-                format!(
-                    "the control group of process {} cannot be read: {error}",
-                    process.title()
-                )
-            }),
-            parent: stat.parent,
-            places: stat.places,
-            process,
-        })
-    }
-
-    /// When the process started; `None` when it is gone.
-    pub(super) fn start_time(&self) -> Option<u64> {
-        Some(self.stat()?.start_time)
-    }
-
-    /// The program file, made safe to print.
-    pub(super) fn exe(&self) -> Option<String> {
-        let path = readlinkat(&self.folder, "exe").ok()?;
-        let path = path.as_bytes();
-        Some(value(path.strip_suffix(b" (deleted)").unwrap_or(path)))
-    }
-
-    /// The effective user; `None` when the process is gone.
-    pub(super) fn uid(&self) -> Option<u32> {
-        Some(fstat(&self.folder).ok()?.st_uid)
-    }
-
-    /// Opens a file of the process.
-    ///
-    /// # Errors
-    /// When the process is gone, or we may not.
-    pub(super) fn open(&self, name: &str) -> io::Result<File> {
-        Ok(File::from(openat(&self.folder, name, FILE, Mode::empty())?))
-    }
-
-    fn stat(&self) -> Option<Stat> {
-        Stat::parse(&self.read("stat", FILE_LIMIT).ok()?)
-    }
-
-    /// The control group; that of a process that is gone, or of a kernel without control groups, tells nothing.
-    ///
-    /// # Errors
-    /// When it cannot be told. Whoever may make control groups can make them too deep for the kernel to write down.
-    fn cgroup(&self) -> io::Result<Cgroup> {
-        match self.read("cgroup", CGROUP_LIMIT) {
-            Ok(file) if file.len() as u64 == CGROUP_LIMIT => Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(file) => Ok(Cgroup::parse(&file)),
-            Err(error) if is_over(&error) => Ok(Cgroup::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether the link still leads to this socket.
-    pub(super) fn holds(&self, link: &str, inode: u64) -> bool {
-        readlinkat(&self.folder, link).is_ok_and(|target| socket_inode(target.as_bytes()) == Some(inode))
-    }
-
-    /// Adds the first link to each wanted socket.
-    fn links_to(&self, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> nix::Result<()> {
-        if self.links_below("fd", wanted, links)? > 0 {
-            return Ok(());
-        }
-        // When the first thread has ended, /proc/PID/fd is empty while the other threads keep the files open.
-        for thread in self.other_threads()? {
-            if self.links_below(&format!("task/{thread}/fd"), wanted, links)? > 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the first link of any thread but the first to each wanted socket.
-    fn links_of_threads(&self, wanted: &BTreeSet<u64>, links: &mut BTreeMap<u64, String>) -> nix::Result<()> {
-        for thread in self.other_threads()? {
-            match self.links_below(&format!("task/{thread}/fd"), wanted, links) {
-                Ok(_) => {}
-                Err(errno) if is_gone(errno) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
-
-    fn other_threads(&self) -> nix::Result<Vec<i32>> {
-        let mut tasks = Dir::openat(&self.folder, "task", FOLDER, Mode::empty())?;
-        Ok(tasks
-            .iter()
-            .flatten()
-            .filter_map(|entry| number(entry.file_name()))
-            .filter(|thread| *thread != self.pid)
-            .collect())
-    }
-
-    /// Adds the wanted links of one folder; how many descriptors the folder has. A descriptor that was closed in
-    /// between is no error, one that we may not look at is.
-    fn links_below(
-        &self,
-        folder: &str,
-        wanted: &BTreeSet<u64>,
-        links: &mut BTreeMap<u64, String>,
-    ) -> nix::Result<usize> {
-        let handle = openat(&self.folder, folder, FOLDER, Mode::empty())?;
-        let mut count = 0;
-        for entry in Dir::openat(&handle, ".", FOLDER, Mode::empty())?.iter().flatten() {
-            let Some(fd) = number(entry.file_name()) else {
-                continue;
-            };
-            count += 1;
-            let target = match readlinkat(&handle, entry.file_name()) {
-                Ok(target) => target,
-                Err(errno) if is_gone(errno) => continue,
-                Err(errno) => return Err(errno),
-            };
-            if let Some(inode) = socket_inode(target.as_bytes()).filter(|inode| wanted.contains(inode)) {
-                links.entry(inode).or_insert_with(|| format!("{folder}/{fd}"));
-            }
-        }
-        Ok(count)
-    }
-
-    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open(name)?.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        OpenProcess::of(&self.proc, pid)
     }
 }
 
@@ -420,11 +196,6 @@ fn socket_inode(target: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
@@ -441,27 +212,5 @@ mod tests {
         for odd in ["", "0.00 0.01 0.05 1/123", "0.00 0.01 0.05 1/123 x"] {
             assert_eq!(Births::parse(odd), None, "{odd}");
         }
-    }
-
-    #[test]
-    fn a_process_that_cannot_be_looked_into_is_counted_and_the_others_still_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let closed = folder.path().join("100");
-        let open = folder.path().join("200");
-        fs::create_dir_all(&closed).unwrap();
-        fs::write(closed.join("fd"), "not a folder").unwrap();
-        fs::create_dir_all(open.join("fd")).unwrap();
-        fs::write(open.join("stat"), format!("200 (a) S {}7", "0 ".repeat(18))).unwrap();
-        fs::write(open.join("comm"), "a\n").unwrap();
-        symlink("socket:[5]", open.join("fd/3")).unwrap();
-
-        let walk = Processes::open(folder.path())
-            .unwrap()
-            .holders_of(&BTreeSet::from([5]))
-            .unwrap();
-
-        assert_eq!(walk.hidden, 1);
-        assert_eq!(walk.holders[&5][0].process().pid, 200);
-        assert_eq!(walk.holders[&5][0].link, "fd/3");
     }
 }

@@ -20,6 +20,10 @@ pub struct Bell(Arc<Shared>);
 #[derive(Debug)]
 pub struct Ringer(Arc<Shared>);
 
+/// Rings a [`Bell`] now and then, and is nobody whose end would mean anything.
+#[derive(Debug)]
+pub struct Chime(Arc<Shared>);
+
 #[derive(Debug)]
 struct Shared {
     rung: EventFd,
@@ -38,13 +42,26 @@ pub fn bell() -> io::Result<(Ringer, Bell)> {
     Ok((Ringer(Arc::clone(&shared)), Bell(shared)))
 }
 
+impl Shared {
+    fn ring(&self) {
+        // It fails when it was rung 2^64 times and nobody has woken up.
+        if let Err(errno) = self.rung.write(1) {
+            tracing::debug!(%errno, "the bell was rung already");
+        }
+    }
+}
+
 impl Ringer {
     /// Ends the present sleep, or the next one.
     pub fn ring(&self) {
-        // It fails when it was rung 2^64 times and nobody has woken up.
-        if let Err(errno) = self.0.rung.write(1) {
-            tracing::debug!(%errno, "the bell was rung already");
-        }
+        self.0.ring();
+    }
+}
+
+impl Chime {
+    /// Ends the present sleep, or the next one.
+    pub fn ring(&self) {
+        self.0.ring();
     }
 }
 
@@ -56,6 +73,11 @@ impl Drop for Ringer {
 }
 
 impl Bell {
+    /// Something else to ring it with.
+    pub fn chime(&self) -> Chime {
+        Chime(Arc::clone(&self.0))
+    }
+
     /// Sleeps for `limit`, or until it is rung (both [`Wake::Due`]), or the ringer is gone.
     pub fn wait(&self, limit: Duration) -> Wake {
         self.rung_within(limit).unwrap_or(Wake::Due)

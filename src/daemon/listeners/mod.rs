@@ -7,6 +7,7 @@
 mod bell;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod order;
 mod pace;
 mod procfs;
 mod sock_diag;
@@ -20,9 +21,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use wslnet_protocol::Protocol;
 
+use self::order::Order;
 use self::udp::Udp;
 
-pub use self::bell::{Bell, Ringer, bell};
+pub use self::bell::{Bell, Chime, Ringer, bell};
 pub(crate) use self::tracepoint::handover;
 pub use self::udp::UdpInterest;
 pub use self::wakeup::{Wake, WakeUp, WakeUpView};
@@ -69,6 +71,24 @@ impl Socket {
     /// highest bit set.
     pub fn id(&self) -> u64 {
         self.cookie.unwrap_or(self.inode | INODE_ID)
+    }
+
+    /// Where it stands among others.
+    fn place(&self) -> (Protocol, SocketAddr, u64) {
+        (self.protocol, self.address, self.id())
+    }
+
+    /// As much of its place as a number holds: of two in order the first has the same number, or a smaller one.
+    fn place_number(&self) -> u64 {
+        let protocol = u64::from(self.protocol == Protocol::Udp) << 63;
+        let port = u64::from(self.address.port());
+        let address = match self.address.ip() {
+            IpAddr::V4(v4) => u64::from(v4.to_bits()) << 16 | port,
+            // The one that many share comes before all others, and they leave the order of ports to the place.
+            IpAddr::V6(v6) if v6.is_unspecified() => 1 << 62 | port,
+            IpAddr::V6(_) => 1 << 62 | 1 << 16,
+        };
+        protocol | address
     }
 
     /// The port on which it listens.
@@ -156,6 +176,7 @@ pub struct Scanner {
     tcp: Reader,
     /// `None` where no UDP socket is of interest: then the kernel is not even asked.
     udp: Option<Udp>,
+    order: Order,
 }
 
 #[derive(Debug)]
@@ -176,7 +197,11 @@ impl Scanner {
         } else {
             Some(Udp::new(Reader::open(choice, Protocol::Udp)?, udp))
         };
-        Ok(Self { tcp, udp })
+        Ok(Self {
+            tcp,
+            udp,
+            order: Order::default(),
+        })
     }
 
     /// All listening sockets, sorted by protocol, address and port, then identity.
@@ -199,9 +224,9 @@ impl Scanner {
         if let Some(udp) = &mut self.udp {
             sockets.extend_from_slice(udp.listeners()?);
         }
-        sockets.sort_unstable_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        self.order.sort(sockets);
         // A dump that spans several reads may meet a socket twice when others come or go in between.
-        sockets.dedup_by_key(|socket| (socket.protocol, socket.address, socket.id()));
+        sockets.dedup_by_key(|socket| socket.place());
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 //! once for each processor.
 //!
 //! An event is a hint and nothing more. It comes from every network namespace, before the socket is in the kernel's table,
-//! and its port may not be chosen yet. So nothing is read of it but that there was one: the kernel records eight bytes without
-//! content into a page that is mapped read-only and never looked at, which can neither overflow nor be misread, and no
-//! address of any connection ever reaches the daemon. The scan that follows is the truth.
+//! and its port may not be chosen yet. So the kernel records nothing of it but which process it was, into a page
+//! that is mapped read-only and cannot overflow ([`ring`]); of processes not even that. No address of any connection ever reaches the
+//! daemon. The scan that follows is the truth, and what a process is said to have done is believed only if it holds the socket.
 //!
 //! The kernel filters. With `oldstate==10` alone every accepted connection would be an event, since the kernel makes its
 //! socket from the one that listens; so only what listens from now on (10 is `TCP_LISTEN`) or closes from listening (7 is
@@ -20,6 +20,7 @@
 mod cpus;
 pub mod handover;
 mod open;
+mod ring;
 mod tracefs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +29,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use memmap2::{MmapOptions, MmapRaw};
-use nix::unistd::{SysconfVar, sysconf};
+use self::ring::Ring;
 
 /// The tracepoint cannot be had. The text is for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,20 +94,16 @@ pub struct Tracepoints {
 struct Source {
     event: OwnedFd,
     /// Without it the kernel has nowhere to record to, and wakes nobody up.
-    _page: MmapRaw,
+    ring: Ring,
     /// For how long it had told of events when that was last asked.
     enabled: u64,
 }
 
 impl Source {
     fn new(event: OwnedFd) -> io::Result<Self> {
-        let page = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|bytes| usize::try_from(bytes).ok());
-        let page = page.ok_or(io::ErrorKind::Unsupported)?;
-        // One page about the state of the recording, and one that is recorded to.
-        let pages = MmapOptions::new().len(2 * page).map_raw_read_only(&event)?;
         Ok(Self {
+            ring: Ring::of(&event)?,
             event,
-            _page: pages,
             enabled: 0,
         })
     }
@@ -204,6 +200,16 @@ impl Tracepoints {
             self.sources.insert((*kind, *cpu), source);
         }
         Ok(!missing.is_empty())
+    }
+
+    /// The processes that made a socket listen, or closed one that did, since this was last asked; the latest first on each processor.
+    /// Not all of them, if they are many; and none of other distros.
+    pub fn makers(&mut self) -> Vec<i32> {
+        let listeners = self
+            .sources
+            .iter_mut()
+            .filter(|((kind, _), _)| *kind == Kind::Listeners);
+        listeners.flat_map(|(_, source)| source.ring.makers()).collect()
     }
 
     /// Gives up one that is of no use any more.

@@ -92,6 +92,15 @@ impl WakeUp {
         matches!(&self.0, Kind::Rhythm(rhythm) if rhythm.has_events())
     }
 
+    /// The processes of which the kernel says that they made a socket listen, or closed one, since this was last asked: a hint, of which
+    /// any part may be missing or wrong.
+    pub fn listening(&mut self) -> Vec<i32> {
+        match &mut self.0 {
+            Kind::Fixed(_) => Vec::new(),
+            Kind::Rhythm(rhythm) => rhythm.listening(),
+        }
+    }
+
     /// Sleeps until there is a reason to look; until `limit` at the latest, if somebody needs a look then. `processes` says
     /// whether it is of interest that processes changed. If they did while it was not, that is told when it is.
     pub fn sleep(&mut self, bell: &Bell, limit: Option<Instant>, processes: bool) -> Wake {

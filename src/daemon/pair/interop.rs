@@ -14,14 +14,10 @@ use crate::wsl::Question;
 const PROGRAM: &str = "wslnet-companion.exe";
 /// Where an administrator installs it, below the drive of Windows.
 const INSTALLED: &str = "Program Files/wslnet";
-/// Where users have a copy of their own, below their profile.
-const OWN_COPY: &str = "AppData/Local/wslnet";
 /// The file that may name another folder for the drives.
 const WSL_CONF: &str = "/etc/wsl.conf";
 /// Where the drives are otherwise.
 const DRIVES: &str = "/mnt/";
-/// The most profiles that are looked into.
-const PROFILES: usize = 256;
 /// How long the drives may take: a dead one hangs whoever looks.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// How long a pairing may take: the companion gives the distro a minute, Windows gives people two to say yes to an
@@ -44,9 +40,6 @@ pub(crate) enum StartError {
     /// The drive is there, the program not.
     #[error("{PROGRAM} is not installed below {}: install it, or say where it is by --companion PATH", .0.display())]
     NotInstalled(PathBuf),
-    /// Several users have a copy.
-    #[error("there are several: say by --companion PATH which one is yours: {0}")]
-    Several(String),
     /// The name is not known.
     #[error("Windows' name for this distro is not known ({0}): set distro = \"NAME\" in the configuration")]
     Nameless(String),
@@ -69,8 +62,8 @@ pub(crate) enum StartError {
     TimedOut(PathBuf),
 }
 
-/// Finds the program: the installed one, or else the copy of the one user who has one. Windows lets its user, as whom
-/// this is seen, into no other profile, unless he is an administrator.
+/// Finds the program where `install` puts it, which takes an administrator of Windows. Copies elsewhere are not looked for: whoever may write
+/// there, on the drive also every user of this distro, could have root run a program of Linux under that name.
 pub(crate) fn find() -> Result<PathBuf, StartError> {
     let drive = drive();
     let (sender, receiver) = mpsc::channel();
@@ -136,22 +129,9 @@ fn find_below(drive: &Path) -> Result<PathBuf, StartError> {
     }
     let installed = drive.join(INSTALLED).join(PROGRAM);
     if installed.is_file() {
-        return Ok(installed);
-    }
-    let profiles = fs::read_dir(drive.join("Users")).into_iter().flatten().flatten();
-    let mut copies: Vec<PathBuf> = profiles
-        .take(PROFILES)
-        .map(|profile| profile.path().join(OWN_COPY).join(PROGRAM))
-        .filter(|copy| copy.is_file())
-        .collect();
-    copies.sort();
-    match copies.len() {
-        0 => Err(StartError::NotInstalled(drive.to_owned())),
-        1 => Ok(copies.remove(0)),
-        _ => {
-            let shown = copies.iter().map(|copy| format!("{copy:?}"));
-            Err(StartError::Several(shown.collect::<Vec<_>>().join(", ")))
-        }
+        Ok(installed)
+    } else {
+        Err(StartError::NotInstalled(drive.to_owned()))
     }
 }
 
@@ -205,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_installed_program_goes_before_a_copy_and_one_copy_will_do() {
+    fn the_installed_program_is_found_and_a_copy_that_its_user_can_exchange_is_not() {
         let drive = tempfile::tempdir().unwrap();
         let drive = drive.path();
         assert!(matches!(
@@ -219,13 +199,8 @@ mod tests {
         fs::create_dir_all(drive.join("Users/Public")).unwrap();
         assert!(matches!(find_below(drive), Err(StartError::NotInstalled(_))));
 
-        let ann = drive.join("Users/ann").join(OWN_COPY).join(PROGRAM);
-        put(&ann);
-        assert_eq!(find_below(drive).unwrap(), ann);
-
-        put(&drive.join("Users/bob").join(OWN_COPY).join(PROGRAM));
-        let several = find_below(drive).unwrap_err().to_string();
-        assert!(several.contains("ann") && several.contains("bob"), "{several}");
+        put(&drive.join("Users/ann/AppData/Local/wslnet").join(PROGRAM));
+        assert!(matches!(find_below(drive), Err(StartError::NotInstalled(_))));
 
         let installed = drive.join(INSTALLED).join(PROGRAM);
         put(&installed);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use wslnet_protocol::{ForwardId, limits};
 
@@ -90,10 +91,10 @@ pub(super) fn pair(entries: &mut [Entry]) {
             half.asked = Asked::Nothing {
                 reason: reason.clone(),
             };
-            half.verdict = Verdict::Withhold {
+            half.verdict = Arc::new(Verdict::Withhold {
                 reason,
                 decided_by: DecidedBy::Binding,
-            };
+            });
         }
     }
 }
@@ -110,7 +111,7 @@ fn belong_together(one: &Entry, other: &Entry) -> bool {
 }
 
 pub(super) fn asked(entry: &Entry, port: Option<&Port>, granted: &Granted<'_>, inputs: &Inputs<'_>) -> Asked {
-    match &entry.verdict {
+    match &*entry.verdict {
         Verdict::Withhold { reason, .. } => {
             return Asked::Nothing {
                 reason: reason.clone(),

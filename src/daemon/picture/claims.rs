@@ -25,7 +25,7 @@ pub(super) fn settle(ports: &mut [Port], since: &BTreeMap<u64, Instant>) {
             .min()
             .copied()
     };
-    by_age.sort_by_key(|port| (age(port), port.port));
+    by_age.sort_by_cached_key(|port| (age(port), port.port));
     for rank in [Rank::Named, Rank::Same, Rank::Auto] {
         for Port { port, outcome, .. } in by_age.iter_mut().map(|port| &mut **port) {
             let port = *port;

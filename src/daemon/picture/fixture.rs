@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wslnet_console::diagnose::Source as Text;
-use wslnet_protocol::Protocol;
+use wslnet_protocol::{ForwardId, ForwardStatus, Protocol};
 
 use super::{Inputs, ModeView, Picture};
 use crate::bridge::BridgeState;
@@ -33,6 +33,7 @@ pub(crate) struct World {
     pub(crate) config: &'static str,
     pub(crate) mode: ModeView,
     pub(crate) held: Held,
+    pub(crate) containers: Containers,
     pub(crate) units: Units,
     pub(crate) bridges: BTreeMap<u64, BridgeState>,
     pub(crate) distro_is_missing: bool,
@@ -61,6 +62,7 @@ impl World {
                 source: "a test".to_owned(),
             },
             held: Held::default(),
+            containers: Containers::default(),
             units: Units::default(),
             bridges: BTreeMap::new(),
             distro_is_missing: false,
@@ -70,8 +72,35 @@ impl World {
         }
     }
 
+    /// What Windows made of each forward.
+    pub(crate) fn answers(&mut self) -> &mut BTreeMap<ForwardId, ForwardStatus> {
+        Arc::make_mut(&mut self.companion.forwards)
+    }
+
     /// The picture of this world.
     pub(crate) fn picture(&self) -> Picture {
+        let listeners = self.listeners.iter().cloned().map(Arc::new).collect();
+        self.with_inputs(listeners, &self.policy(), None, Picture::join)
+    }
+
+    /// What the configuration says.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        let text = Text {
+            name: "config.toml".to_owned(),
+            text: self.config.to_owned(),
+        };
+        let config = config::parse(vec![text]).unwrap_or_else(|report| panic!("{report}"));
+        Arc::new(Policy::new(&config))
+    }
+
+    /// Does something with all that a picture of these listeners is made of, which comes after `before`.
+    pub(crate) fn with_inputs<T>(
+        &self,
+        listeners: Vec<Arc<Listener>>,
+        policy: &Arc<Policy>,
+        before: Option<&Picture>,
+        act: impl FnOnce(&Inputs<'_>) -> T,
+    ) -> T {
         let eth0 = Iface {
             name: "eth0".to_owned(),
             addresses: vec![(VM.into(), 20)],
@@ -83,7 +112,7 @@ impl World {
             ..NetworkView::default()
         };
         let observation = Observation {
-            listeners: self.listeners.clone(),
+            listeners,
             source: Source::SockDiag,
             wake_up: WakeUpView {
                 events: true,
@@ -96,18 +125,13 @@ impl World {
             last: self.scanned.then(|| Arc::new(observation)),
             trouble: None,
         };
-        let text = Text {
-            name: "config.toml".to_owned(),
-            text: self.config.to_owned(),
-        };
-        let config = config::parse(vec![text]).unwrap_or_else(|report| panic!("{report}"));
-        Picture::join(&Inputs {
+        act(&Inputs {
             observed: &observed,
             network: &network,
             mode: &self.mode,
-            policy: &Policy::new(&config),
+            policy,
             held: &self.held,
-            containers: &Containers::default(),
+            containers: &self.containers,
             units: &self.units,
             bridges: &self.bridges,
             distro: (!self.distro_is_missing).then_some("Debian"),
@@ -116,6 +140,7 @@ impl World {
             companion: &self.companion,
             hosts: None,
             config_error: None,
+            before,
             now: self.now,
         })
     }
@@ -173,6 +198,7 @@ fn listener(id: u64, address: IpAddr, port: u16, owner: Option<Owner>) -> Listen
         interface: None,
     };
     let labels = labels_of(&socket, owner.as_ref());
+    let owner = owner.map(Arc::new);
     Listener {
         socket,
         owner,

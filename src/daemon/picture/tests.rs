@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wslnet_protocol::{Bind, ForwardId, ForwardSet, ForwardState, ForwardStatus, Protocol, Reach, limits};
@@ -112,7 +113,11 @@ fn the_ipv6_half_of_a_pair_says_by_what_it_is_shared() {
     let v6_half = |pid| {
         let mut half = bound(2, Ipv6Addr::UNSPECIFIED.into(), 8000);
         half.socket.v6only = Some(true);
-        for holder in half.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+        for holder in half
+            .owner
+            .iter_mut()
+            .flat_map(|owner| &mut Arc::make_mut(owner).holders)
+        {
             holder.pid = pid;
         }
         half
@@ -143,7 +148,11 @@ fn two_processes_that_hold_a_port_for_one_container_are_a_pair() {
     let held_by = |id, address: IpAddr, pid, container| {
         let mut half = bound(id, address, 8000);
         half.socket.v6only = address.is_ipv6().then_some(true);
-        for holder in half.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+        for holder in half
+            .owner
+            .iter_mut()
+            .flat_map(|owner| &mut Arc::make_mut(owner).holders)
+        {
             holder.pid = pid;
         }
         half.labels.insert("container", container);
@@ -196,12 +205,12 @@ fn what_is_open_comes_before_lower_ports() {
         reason: String::new(),
         listen: Vec::new(),
     };
-    world.companion.forwards.insert(ForwardId(1), open);
+    world.answers().insert(ForwardId(1), open);
     let mut pushed = Pushed::default();
     pushed.note_answers(&world.picture());
     world.listeners.push(ours(2, 8000));
     // The companion was restarted meanwhile and has answered nothing yet.
-    world.companion.forwards.clear();
+    world.answers().clear();
 
     let set = world.picture().set(&pushed).unwrap_or_default();
 
@@ -313,7 +322,7 @@ fn a_service_on_loopback_is_shared_through_its_bridge_once_that_is_open() {
     let mut own = bound(2, VM.into(), 40_000);
     own.owner
         .iter_mut()
-        .for_each(|owner| owner.holders[0].pid = OWN_PID);
+        .for_each(|owner| Arc::make_mut(owner).holders[0].pid = OWN_PID);
     world.listeners.push(own);
     let after = world.picture();
 
@@ -383,7 +392,7 @@ fn while_it_is_not_known_what_a_program_says_its_port_waits_and_nothing_is_cut()
     world.listeners[0]
         .owner
         .iter_mut()
-        .for_each(|owner| owner.declared = Declared::Pending);
+        .for_each(|owner| Arc::make_mut(owner).declared = Declared::Pending);
 
     let set = world.picture().set(&pushed).unwrap_or_default();
 
@@ -473,7 +482,11 @@ fn ports(set: &ForwardSet) -> Vec<u16> {
 /// A listener of nginx.service.
 fn of_nginx(id: u64, port: u16) -> Listener {
     let mut listener = ours(id, port);
-    for holder in listener.owner.iter_mut().flat_map(|owner| &mut owner.holders) {
+    for holder in listener
+        .owner
+        .iter_mut()
+        .flat_map(|owner| &mut Arc::make_mut(owner).holders)
+    {
         holder.units = vec!["nginx.service".to_owned()];
     }
     listener

@@ -5,7 +5,7 @@
 //! every socket that the kernel could pick is. Services on loopback are met by no dial; where nothing else is on their port,
 //! a bridge of this daemon can be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wslnet_protocol::{Bind, Protocol, Reach};
@@ -91,10 +91,9 @@ enum Windows<'a> {
 /// hold every listening socket, also those of other distros, because they can share a port with ours.
 #[must_use]
 pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port> {
-    let mut by_port: BTreeMap<TransportPort, Vec<Decided<'_>>> = BTreeMap::new();
-    for one in decided {
-        by_port.entry(one.socket.port()).or_default().push(*one);
-    }
+    let mut by_port = decided.to_vec();
+    by_port.sort_by_key(|one| (one.socket.port(), one.socket.id()));
+    let arrivals = surroundings.arrivals();
     let forwarded_by_wsl = forwarded_by_wsl(decided);
     let windows = if surroundings.shares_ports() {
         Windows::SharesPorts
@@ -104,10 +103,10 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
         }
     };
     by_port
-        .into_iter()
-        .map(|(port, mut sockets)| {
-            sockets.sort_by_key(|one| one.socket.id());
-            let mut receivers = receivers(&sockets, surroundings);
+        .chunk_by(|one, other| one.socket.port() == other.socket.port())
+        .filter_map(|sockets| {
+            let port = sockets.first()?.socket.port();
+            let mut receivers = receivers(sockets, &arrivals, surroundings);
             let is_bridged = |one: &&Decided<'_>| {
                 one.verdict
                     .exposure()
@@ -124,11 +123,11 @@ pub fn wanted(decided: &[Decided<'_>], surroundings: &Surroundings) -> Vec<Port>
                 };
                 receivers = sockets.iter().filter(meets).copied().collect();
             }
-            Port {
+            Some(Port {
                 port,
-                outcome: outcome(&sockets, &receivers, windows),
+                outcome: outcome(sockets, &receivers, windows),
                 receivers: receivers.iter().map(|one| one.socket.id()).collect(),
-            }
+            })
         })
         .collect()
 }
@@ -225,11 +224,15 @@ impl Wanted {
 /// The sockets that a dial to the VM could meet. While there is no session, several of the VM's addresses may turn out to
 /// be the one that is dialled; then what any of them could meet counts. Where Windows shares the VM's ports, so does what comes in at
 /// any of its addresses, in both families.
-fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<Decided<'a>> {
+fn receivers<'a>(
+    sockets: &[Decided<'a>],
+    arrivals: &[(bool, Vec<IpAddr>)],
+    surroundings: &Surroundings,
+) -> Vec<Decided<'a>> {
     let mut met: BTreeSet<u64> = BTreeSet::new();
-    for (is_v6, addresses) in surroundings.arrivals() {
+    for (is_v6, addresses) in arrivals {
         let reachable = |one: &&Decided<'a>| {
-            let family = if is_v6 {
+            let family = if *is_v6 {
                 one.socket.takes_v6()
             } else {
                 one.socket.takes_v4()
@@ -237,7 +240,7 @@ fn receivers<'a>(sockets: &[Decided<'a>], surroundings: &Surroundings) -> Vec<De
             family && !one.socket.is_loopback() && surroundings.foreign_device(one.socket).is_none()
         };
         let reachable: Vec<Decided<'a>> = sockets.iter().filter(reachable).copied().collect();
-        met.extend(met_at(&addresses, &reachable));
+        met.extend(met_at(addresses, &reachable));
     }
     sockets
         .iter()

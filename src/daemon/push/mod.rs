@@ -13,6 +13,7 @@ mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use wslnet_protocol::{ForwardId, ForwardStatus, Mode};
 
@@ -50,7 +51,7 @@ pub struct CompanionView {
     /// Whether Windows has applied a set in this session.
     pub applied: bool,
     /// What Windows made of each forward of the last set; empty while not connected.
-    pub forwards: BTreeMap<ForwardId, ForwardStatus>,
+    pub forwards: Arc<BTreeMap<ForwardId, ForwardStatus>>,
 }
 
 /// How the link to the companion stands.
@@ -88,7 +89,7 @@ impl Default for CompanionView {
             peer: None,
             distro: None,
             applied: false,
-            forwards: BTreeMap::new(),
+            forwards: Arc::default(),
         }
     }
 }

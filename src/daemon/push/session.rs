@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -46,7 +47,7 @@ pub struct Identity {
 pub struct Pusher {
     identity: Identity,
     route: watch::Receiver<Route>,
-    wanted: watch::Receiver<Option<ForwardSet>>,
+    wanted: watch::Receiver<Option<Arc<ForwardSet>>>,
     view: watch::Sender<CompanionView>,
     stop: CancellationToken,
     dice: u32,
@@ -70,7 +71,7 @@ impl Pusher {
     pub fn new(
         identity: Identity,
         route: watch::Receiver<Route>,
-        wanted: watch::Receiver<Option<ForwardSet>>,
+        wanted: watch::Receiver<Option<Arc<ForwardSet>>>,
         view: watch::Sender<CompanionView>,
         stop: CancellationToken,
     ) -> Self {
@@ -231,7 +232,7 @@ impl Pusher {
             peer: Some(opened.peer.ip()),
             distro: Some(opened.distro.clone()),
             applied: false,
-            forwards: std::collections::BTreeMap::new(),
+            forwards: Arc::default(),
         });
     }
 
@@ -269,7 +270,7 @@ async fn keep_in_step(
     client: &Client,
     opened: &SessionOpened,
     lifeline: &Lifeline,
-    wanted: &mut watch::Receiver<Option<ForwardSet>>,
+    wanted: &mut watch::Receiver<Option<Arc<ForwardSet>>>,
     view: &watch::Sender<CompanionView>,
     stop: &CancellationToken,
 ) -> Ended {
@@ -336,10 +337,8 @@ fn settles(forward: &ForwardStatus) -> bool {
 fn tell(view: &watch::Sender<CompanionView>, applied: bool, forwards: Vec<ForwardStatus>) {
     view.send_modify(|view| {
         view.applied |= applied;
-        view.forwards = forwards
-            .into_iter()
-            .map(|forward| (forward.id, forward))
-            .collect();
+        let forwards = forwards.into_iter().map(|forward| (forward.id, forward));
+        view.forwards = Arc::new(forwards.collect());
     });
 }
 

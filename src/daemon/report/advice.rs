@@ -9,7 +9,7 @@ use crate::policy::{DecidedBy, Verdict};
 
 /// The rule that shares this listener; none where no rule would do it, or none is needed.
 pub(super) fn advice(picture: &Picture, entry: &Entry) -> Option<String> {
-    let change = match (&entry.verdict, &entry.asked) {
+    let change = match (&*entry.verdict, &entry.asked) {
         (Verdict::Withhold { decided_by, .. }, _) => match decided_by {
             DecidedBy::OptOut { .. } | DecidedBy::Rule { .. } => "expose = true",
             DecidedBy::Binding

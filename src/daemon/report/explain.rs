@@ -7,7 +7,7 @@ use wslnet_protocol::{ForwardId, ForwardState};
 
 use super::advice::advice;
 use super::rows::who;
-use super::{Reader, outcome};
+use super::{Outcome, Reader, outcome};
 use crate::network::NetworkMode;
 use crate::picture::{Asked, Entry, Picture};
 use crate::policy::{DecidedBy, Exposure, Verdict, Wanted};
@@ -61,7 +61,7 @@ pub fn explain(picture: &Picture, port: u16, reader: Reader) -> Walk {
         .collect::<Vec<_>>();
     let windows = entries
         .iter()
-        .flat_map(|entry| outcome(picture, entry).2)
+        .flat_map(|entry| outcome(picture, entry).windows.into_owned())
         .collect::<std::collections::BTreeSet<_>>();
     let windows = windows.into_iter().collect::<Vec<_>>();
     let conclusion = conclude(picture, port, &listeners, &windows);
@@ -166,7 +166,7 @@ fn mode(picture: &Picture, _: &Entry, _: Reader) -> Finding {
 }
 
 fn policy(_: &Picture, entry: &Entry, _: Reader) -> Finding {
-    let finding = match (&entry.verdict, &entry.asked) {
+    let finding = match (&*entry.verdict, &entry.asked) {
         (Verdict::Withhold { reason, decided_by }, _) => Err(match decided_by {
             DecidedBy::OptOut { .. } => format!(
                 "{reason}: if it should be shared, remove or narrow that selector, then `sudo systemctl reload wslnetd`"
@@ -232,7 +232,11 @@ fn link(picture: &Picture, _: &Entry, _: Reader) -> Finding {
 }
 
 fn windows(picture: &Picture, entry: &Entry, _: Reader) -> Finding {
-    let (state, reason, listen) = outcome(picture, entry);
+    let Outcome {
+        state,
+        reason,
+        windows: listen,
+    } = outcome(picture, entry);
     let places = listen
         .iter()
         .map(ToString::to_string)
@@ -246,7 +250,7 @@ fn windows(picture: &Picture, entry: &Entry, _: Reader) -> Finding {
             .map(|s| s.state)
         {
             Some(ForwardState::Active) if reason.is_empty() => Ok(format!("listens at {places}")),
-            Some(ForwardState::Active) if listen.is_empty() => Ok(reason),
+            Some(ForwardState::Active) if listen.is_empty() => Ok(reason.into_owned()),
             Some(ForwardState::Active) => Ok(format!("listens at {places}; {reason}")),
             Some(_) | None => Err(format!("{state}: {reason}")),
         },

@@ -16,7 +16,7 @@ use crate::observe::Listener;
 use crate::picture::Entry;
 
 pub use explain::{Explanation, Step, Walk, explain};
-pub(crate) use rows::outcome;
+pub(crate) use rows::{Outcome, outcome};
 pub use rows::{rows, selectors, status, status_line};
 
 /// Who reads. The daemon may look into every process; its answers do not pass on what is denied to the reader elsewhere:

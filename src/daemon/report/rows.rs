@@ -1,5 +1,6 @@
 //! The picture as rows, as a status, and as one line.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,7 +30,11 @@ fn row(picture: &Picture, entry: &Entry, reader: Reader) -> Row {
         .owner
         .as_ref()
         .and_then(|owner| owner.holders.first());
-    let (state, reason, windows) = outcome(picture, entry);
+    let Outcome {
+        state,
+        reason,
+        windows,
+    } = outcome(picture, entry);
     Row {
         id: ForwardId(socket.id()).to_string(),
         protocol: socket.protocol.to_string(),
@@ -49,9 +54,9 @@ fn row(picture: &Picture, entry: &Entry, reader: Reader) -> Row {
         verdict: entry
             .is_ours()
             .then(|| if entry.is_exposed() { "expose" } else { "withhold" }.to_owned()),
-        state,
-        reason,
-        windows,
+        state: state.to_owned(),
+        reason: reason.into_owned(),
+        windows: windows.into_owned(),
     }
 }
 
@@ -95,34 +100,57 @@ pub(super) fn who(entry: &Entry, reader: Reader) -> String {
     )
 }
 
-/// State, reason, and where Windows listens.
-pub(crate) fn outcome(picture: &Picture, entry: &Entry) -> (String, String, Vec<SocketAddr>) {
-    let state = |state: ForwardState| state.to_string();
+/// What became of a listener.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    /// A forward's state, `withheld` or `foreign`.
+    pub(crate) state: &'static str,
+    /// Why.
+    pub(crate) reason: Cow<'a, str>,
+    /// Where Windows listens for it.
+    pub(crate) windows: Cow<'a, [SocketAddr]>,
+}
+
+impl<'a> Outcome<'a> {
+    fn nowhere(state: &'static str, reason: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            state,
+            reason: reason.into(),
+            windows: Cow::Borrowed(&[]),
+        }
+    }
+}
+
+/// What became of this one.
+pub(crate) fn outcome<'a>(picture: &'a Picture, entry: &'a Entry) -> Outcome<'a> {
     match &entry.asked {
-        Asked::Nothing { reason } if entry.is_ours() => ("withheld".to_owned(), reason.clone(), Vec::new()),
-        Asked::Nothing { reason } => ("foreign".to_owned(), reason.clone(), Vec::new()),
-        Asked::Waits { reason } => (state(ForwardState::Pending), reason.clone(), Vec::new()),
+        Asked::Nothing { reason } if entry.is_ours() => Outcome::nowhere("withheld", reason),
+        Asked::Nothing { reason } => Outcome::nowhere("foreign", reason),
+        Asked::Waits { reason } => Outcome::nowhere(ForwardState::Pending.word(), reason),
         Asked::OverLimit => {
             let reason = format!(
                 "more than {} ports are to be shared, which is too many for one request: opt some out",
                 limits::FORWARDS_IN_SET
             );
-            (state(ForwardState::OverLimit), reason, Vec::new())
+            Outcome::nowhere(ForwardState::OverLimit.word(), reason)
         }
         Asked::Forward(wanted) => match picture.companion.forwards.get(&ForwardId(wanted.id)) {
-            Some(status) => (
-                state(status.state),
-                status.reason.clone(),
-                places(picture, entry, &status.listen),
-            ),
-            None => (state(ForwardState::Pending), waiting(picture), Vec::new()),
+            Some(status) => Outcome {
+                state: status.state.word(),
+                reason: Cow::Borrowed(&status.reason),
+                windows: places(picture, entry, &status.listen),
+            },
+            None => Outcome::nowhere(ForwardState::Pending.word(), waiting(picture)),
         },
     }
 }
 
 /// Where Windows has the port for this socket. Where it shares the VM's ports it has them as they are: at those of its addresses that the
 /// socket takes, of which Windows is not told.
-fn places(picture: &Picture, entry: &Entry, listen: &[SocketAddr]) -> Vec<SocketAddr> {
+fn places<'a>(picture: &Picture, entry: &Entry, listen: &'a [SocketAddr]) -> Cow<'a, [SocketAddr]> {
+    if !picture.mode.mode.shares_ports() {
+        return Cow::Borrowed(listen);
+    }
     let socket = &entry.listener.socket;
     let takes = |place: &SocketAddr| {
         let family = if place.is_ipv4() {
@@ -132,20 +160,13 @@ fn places(picture: &Picture, entry: &Entry, listen: &[SocketAddr]) -> Vec<Socket
         };
         family && (socket.is_wildcard() || socket.canonical_ip() == place.ip())
     };
-    let shares_ports = picture.mode.mode.shares_ports();
-    listen
-        .iter()
-        .filter(|place| !shares_ports || takes(place))
-        .copied()
-        .collect()
+    listen.iter().filter(|place| takes(place)).copied().collect()
 }
 
-fn waiting(picture: &Picture) -> String {
+fn waiting(picture: &Picture) -> &str {
     match picture.companion.state {
-        LinkState::Connected => "on its way to Windows".to_owned(),
-        LinkState::Connecting | LinkState::Unpaired | LinkState::Searching => {
-            picture.companion.reason.clone()
-        }
+        LinkState::Connected => "on its way to Windows",
+        LinkState::Connecting | LinkState::Unpaired | LinkState::Searching => &picture.companion.reason,
     }
 }
 

@@ -43,7 +43,7 @@ fn the_status_line_names_windows_own_loopback_only_where_there_is_nothing_else()
     let mut world = shared();
     let listening_at = |world: &mut World, places: &[&str]| {
         let listen = places.iter().filter_map(|place| place.parse().ok()).collect();
-        let forwards = &mut world.companion.forwards;
+        let forwards = world.answers();
         forwards
             .values_mut()
             .for_each(|forward| forward.listen.clone_from(&listen));
@@ -71,7 +71,7 @@ fn the_status_line_tells_what_waits_from_what_is_exposed() {
             .listeners
             .push(ours(id, 8000 + u16::try_from(id).unwrap_or(0)));
         let answers = state.map(|state| (ForwardId(id), answer(state, "why")));
-        world.companion.forwards.extend(answers);
+        world.answers().extend(answers);
     }
 
     let line = status_line(&world.picture());
@@ -107,7 +107,7 @@ fn the_ipv6_half_of_a_pair_counts_as_its_ipv4_half() {
 
     let exposed = status_line(&world.picture());
     let withheld = status(&world.picture()).withheld;
-    world.companion.forwards.clear();
+    world.answers().clear();
     let waiting = status_line(&world.picture());
 
     assert!(
@@ -178,7 +178,7 @@ fn where_ports_are_shared_each_socket_is_told_at_the_addresses_that_it_takes() {
             .iter()
             .filter_map(|place| Some((place.parse::<std::net::IpAddr>().ok()?, port).into()))
             .collect();
-        world.companion.forwards.insert(ForwardId(id), status);
+        world.answers().insert(ForwardId(id), status);
     }
 
     let picture = world.picture();
@@ -259,7 +259,7 @@ fn explain_stops_where_the_way_stops() {
     unpaired.companion.state = LinkState::Unpaired;
     unpaired.companion.reason = "run `wslnet-companion trust`".to_owned();
     let mut conflict = World::with(vec![ours(1, 8000)]);
-    conflict.companion.forwards.insert(
+    conflict.answers().insert(
         ForwardId(1),
         answer(ForwardState::Conflict, "held by iis (pid 4)"),
     );
@@ -304,8 +304,7 @@ fn explain_gives_the_rule_that_shares_what_is_private() {
     ruled.config = "[[rule]]\nwhen = \"user=ann\"\nexpose = false\n";
     let mut conflict = World::with(vec![ours(1, 8000)]);
     conflict
-        .companion
-        .forwards
+        .answers()
         .insert(ForwardId(1), answer(ForwardState::Conflict, "held by iis"));
     let of = |world: &World| explain(&world.picture(), 8000, Reader::Privileged).advice;
     let rule = |change: &str| Some(format!("[[rule]]\nwhen = \"port=8000,process=node\"\n{change}\n"));
@@ -384,7 +383,7 @@ fn shared() -> World {
     ]);
     let mut answer = answer(ForwardState::Active, "");
     answer.listen.push(([192, 168, 1, 20], 8000).into());
-    world.companion.forwards.insert(ForwardId(1), answer);
+    world.answers().insert(ForwardId(1), answer);
     world
 }
 

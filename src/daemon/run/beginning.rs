@@ -35,6 +35,8 @@ impl Beginning {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::labels::Declared;
     use crate::picture::fixture::{World, ours};
@@ -44,7 +46,7 @@ mod tests {
         let mut world = World::with(vec![ours(1, 8000)]);
         let known = world.picture();
         let owner = world.listeners[0].owner.iter_mut();
-        owner.for_each(|owner| owner.declared = Declared::Pending);
+        owner.for_each(|owner| Arc::make_mut(owner).declared = Declared::Pending);
         let pending = world.picture();
         let now = world.now;
 
@@ -64,7 +66,7 @@ mod tests {
         assert!(beginning.is_over(&world.picture(), world.now));
 
         let owner = world.listeners[0].owner.iter_mut();
-        owner.for_each(|owner| owner.declared = Declared::Pending);
+        owner.for_each(|owner| Arc::make_mut(owner).declared = Declared::Pending);
 
         assert!(beginning.is_over(&world.picture(), world.now));
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::picture::{Asked, Entry, Picture};
 use crate::push::LinkState;
-use crate::report::outcome;
+use crate::report::{Outcome, outcome};
 
 /// How many lines one change of the picture may cause.
 const LINES: usize = 50;
@@ -15,15 +15,19 @@ const LINES: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     told: BTreeMap<u64, Told>,
+    /// How many pictures were looked at.
+    looks: u64,
 }
 
-/// What a line is written for. The reasons of a listener that waits are not in it: they count seconds, or tell of the
+/// What a line was written for. The reasons of a listener that waits are not in it: they count seconds, or tell of the
 /// companion, which has lines of its own.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Told {
-    state: String,
-    reason: String,
-    windows: Vec<SocketAddr>,
+    state: &'static str,
+    reason: Box<str>,
+    windows: Box<[SocketAddr]>,
+    /// The last look at which the listener was there.
+    look: u64,
 }
 
 /// What is to be written.
@@ -39,7 +43,7 @@ pub(super) struct News {
 pub(super) struct Line {
     pub(super) address: SocketAddr,
     pub(super) process: String,
-    pub(super) state: String,
+    pub(super) state: &'static str,
     pub(super) reason: String,
     pub(super) windows: String,
 }
@@ -48,11 +52,11 @@ impl Changes {
     /// What is new since the last picture.
     pub(super) fn look(&mut self, picture: &Picture) -> News {
         let mut news = News::default();
-        let mut before = std::mem::take(&mut self.told);
+        self.looks += 1;
         for entry in picture.entries.iter().filter(|entry| entry.is_ours()) {
             let id = entry.listener.socket.id();
-            let former = before.remove(&id);
-            let (state, reason, windows) = outcome(picture, entry);
+            let former = self.told.get_mut(&id);
+            let is_known = former.is_some();
             let waits = match &entry.asked {
                 Asked::Forward(wanted) => !picture
                     .companion
@@ -61,26 +65,49 @@ impl Changes {
                 Asked::Waits { .. } => true,
                 Asked::Nothing { .. } | Asked::OverLimit => false,
             };
-            if waits && silent_wait(picture, entry, former.is_some()) {
-                self.told.extend(former.map(|former| (id, former)));
-                continue;
-            }
-            let now = Told {
-                reason: if waits { String::new() } else { reason.clone() },
-                state,
-                windows,
-            };
-            if former.as_ref() != Some(&now) {
-                if news.lines.len() < LINES {
-                    news.lines.push(line(entry, &now, reason));
-                } else {
-                    news.left_out += 1;
+            let outcome = outcome(picture, entry);
+            if let Some(former) = former {
+                former.look = self.looks;
+                if former.says(&outcome, waits) {
+                    continue;
                 }
             }
-            self.told.insert(id, now);
+            if waits && silent_wait(picture, entry, is_known) {
+                continue;
+            }
+            self.told.insert(id, Told::new(&outcome, waits, self.looks));
+            if news.lines.len() < LINES {
+                news.lines.push(line(entry, &outcome));
+            } else {
+                news.left_out += 1;
+            }
         }
+        self.told.retain(|_, told| told.look == self.looks);
         news
     }
+}
+
+impl Told {
+    fn new(outcome: &Outcome<'_>, waits: bool, look: u64) -> Self {
+        Self {
+            state: outcome.state,
+            reason: reason(outcome, waits).into(),
+            windows: outcome.windows.as_ref().into(),
+            look,
+        }
+    }
+
+    /// Whether the line would be written for the same.
+    fn says(&self, outcome: &Outcome<'_>, waits: bool) -> bool {
+        self.state == outcome.state
+            && *self.reason == *reason(outcome, waits)
+            && *self.windows == *outcome.windows
+    }
+}
+
+/// The reason for which a line is written.
+fn reason<'a>(outcome: &'a Outcome<'_>, waits: bool) -> &'a str {
+    if waits { "" } else { &outcome.reason }
 }
 
 /// Whether a listener that waits needs no line. An answer is about to come from a connected companion; and that the
@@ -90,17 +117,17 @@ fn silent_wait(picture: &Picture, entry: &Entry, known: bool) -> bool {
     for_windows && (known || picture.companion.state == LinkState::Connected)
 }
 
-fn line(entry: &Entry, now: &Told, reason: String) -> Line {
+fn line(entry: &Entry, outcome: &Outcome<'_>) -> Line {
     let holders = entry.listener.owner.iter().flat_map(|owner| &owner.holders);
-    let windows = now.windows.iter().map(ToString::to_string);
+    let windows = outcome.windows.iter().map(ToString::to_string);
     Line {
         address: entry.listener.socket.address,
         process: holders
             .map(|holder| holder.name.clone())
             .next()
             .unwrap_or_default(),
-        state: now.state.clone(),
-        reason,
+        state: outcome.state,
+        reason: outcome.reason.to_string(),
         windows: windows.collect::<Vec<_>>().join(" "),
     }
 }
@@ -227,7 +254,7 @@ mod tests {
             reason: reason.to_owned(),
             listen: vec![([192, 168, 1, 20], 8000).into(); usize::from(active)],
         };
-        world.companion.forwards.insert(ForwardId(id), status);
+        world.answers().insert(ForwardId(id), status);
     }
 
     fn summary(news: &News) -> Vec<String> {

@@ -10,6 +10,7 @@ mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -112,7 +113,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
     let units = units::Watch::start(units::Places::default(), stop.clone());
 
     let mut daemon = Daemon {
-        policy: Policy::new(&config),
+        policy: Arc::new(Policy::new(&config)),
         distro: Distro::find_out(&config),
         config,
         config_files,
@@ -141,7 +142,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
         beginning: Beginning::default(),
         manager: Manager::default(),
     };
-    let (picture, picture_seen) = watch::channel(daemon.picture());
+    let (picture, picture_seen) = watch::channel(daemon.picture(None));
     let (reload, reloads) = mpsc::channel(1);
     let commands = tokio::spawn(control::serve(commands, picture_seen, reload, stop.clone()));
     let outcome = daemon
@@ -165,7 +166,7 @@ pub async fn run(places: &Places, companion: Option<SocketAddr>) -> anyhow::Resu
 struct Daemon {
     config_files: ConfigFiles,
     config: Config,
-    policy: Policy,
+    policy: Arc<Policy>,
     config_error: Option<String>,
     fixed_companion: Option<SocketAddr>,
     mode: Mode,
@@ -176,7 +177,7 @@ struct Daemon {
     _watcher: Watcher,
     companion: watch::Receiver<CompanionView>,
     route: watch::Sender<Route>,
-    wanted: watch::Sender<Option<ForwardSet>>,
+    wanted: watch::Sender<Option<Arc<ForwardSet>>>,
     bridge_wants: watch::Sender<BridgeWants>,
     bridges: watch::Receiver<BridgeStates>,
     demand: watch::Sender<Demand>,
@@ -269,7 +270,7 @@ impl Daemon {
         self.ask_engines();
         self.look_for_flapping();
 
-        let new = self.picture();
+        let new = self.picture(Some(&picture.borrow()));
         if new.companion.applied {
             self.pushed.settle();
         }
@@ -283,7 +284,8 @@ impl Daemon {
                     .send_if_modified(|before| replace(before, bridges));
                 if self.beginning.is_over(&new, Instant::now()) {
                     self.pushed.remember(&new);
-                    self.wanted.send_if_modified(|before| replace(before, Some(set)));
+                    self.wanted
+                        .send_if_modified(|before| replace(before, Some(Arc::new(set))));
                     self.journal(&new);
                 } else {
                     self.recheck = earliest(self.recheck, self.beginning.end());
@@ -339,7 +341,8 @@ impl Daemon {
         }
     }
 
-    fn picture(&self) -> Picture {
+    /// All that is known now; `before` is what was known at last.
+    fn picture(&self, before: Option<&Picture>) -> Picture {
         let hosts = self.config.hosts.then(|| hosts::summary(&self.hosts.told()));
         Picture::join(&Inputs {
             observed: &self.observed.borrow(),
@@ -358,6 +361,7 @@ impl Daemon {
             companion: &self.companion.borrow(),
             hosts: hosts.as_deref(),
             config_error: self.config_error.as_deref(),
+            before,
             now: Instant::now(),
         })
     }
@@ -420,7 +424,7 @@ impl Daemon {
             self.distro.find_out_again(&config);
         }
         inputs::warn(&config);
-        self.policy = Policy::new(&config);
+        self.policy = Arc::new(Policy::new(&config));
         self.config = config;
         tracing::info!(file = %self.config_files.path().display(), "the configuration was read again");
         Ok(())

@@ -1,6 +1,7 @@
 //! Listeners of services, and what was told of them, for tests.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use wslnet_protocol::Protocol;
@@ -33,12 +34,12 @@ pub(crate) fn listener(since: Instant, holders: Vec<Process>) -> Listener {
             cookie: Some(1),
             interface: None,
         },
-        owner: Some(Owner {
+        owner: Some(Arc::new(Owner {
             holders,
             uid: 0,
             user: None,
             declared: Declared::Known,
-        }),
+        })),
         labels: Labels::default(),
         since,
     }

@@ -22,6 +22,7 @@ pub(crate) mod fixture;
 mod told;
 mod watch;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -47,9 +48,9 @@ pub(crate) struct Interest {
 }
 
 /// The services that have something to say of these listeners.
-pub(crate) fn demand(listeners: &[Listener]) -> Demand {
+pub(crate) fn demand(listeners: &[impl Borrow<Listener>]) -> Demand {
     let mut demand = Demand::new();
-    for listener in listeners {
+    for listener in listeners.iter().map(Borrow::borrow) {
         for (service, started) in services(listener) {
             let interest = match demand.get(service) {
                 Some(Interest {

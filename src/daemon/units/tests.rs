@@ -1,5 +1,6 @@
 //! Which services are asked for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fixture::{holder, listener, of_service};
@@ -79,7 +80,7 @@ fn nobody_is_asked_for_a_stranger() {
     foreign.owner = None;
     let mut pending = of_service(Instant::now(), "nginx.service");
     if let Some(owner) = &mut pending.owner {
-        owner.declared = Declared::Pending;
+        Arc::make_mut(owner).declared = Declared::Pending;
     }
 
     assert!(demand(&[foreign]).is_empty());

@@ -57,6 +57,14 @@ impl Said<'_> {
         };
         known.into_iter().flatten().copied()
     }
+
+    /// When to ask again at the latest, although nothing changed.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Waits { until, .. } => Some(*until),
+            Self::Known(_) => None,
+        }
+    }
 }
 
 impl Units {

@@ -1,5 +1,6 @@
 //! Keeps what is known of units in step with the listeners, in a task of its own.
 
+use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch::{self, Ref, error::RecvError};
@@ -48,7 +49,7 @@ impl Watch {
 
     /// Has the units of these listeners asked for, and waits a moment for what is new: so a listener that is about to be
     /// shared is so at once, and one that another service takes over is never shared against that one's word.
-    pub async fn follow(&mut self, listeners: &[Listener]) {
+    pub async fn follow(&mut self, listeners: &[impl Borrow<Listener>]) {
         let wanted = demand(listeners);
         self.demand.send_if_modified(|before| {
             let is_new = *before != wanted;

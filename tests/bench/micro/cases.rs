@@ -1,8 +1,10 @@
 //! The decisions and formats that stand in the way of every change, each with input of a size that can be chosen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
@@ -13,10 +15,16 @@ use wslnet_companion::host::{Category, Interface, InterfaceAddress, awake};
 use wslnet_companion::ledger::{ConnectionId, Ledger, Terms};
 use wslnet_companion::plan::{self, Actual, Places};
 use wslnet_console::diagnose::Source;
-use wslnet_daemon::labels::{Declared, Labels};
-use wslnet_daemon::listeners::{Scanner, Socket, SourceChoice, UdpInterest};
-use wslnet_daemon::network::NetworkMode;
+use wslnet_daemon::containers::Containers;
+use wslnet_daemon::damper::Held;
+use wslnet_daemon::labels::{Declared, Labels, Owner, Process, labels_of};
+use wslnet_daemon::listeners::{Scanner, Socket, SourceChoice, UdpInterest, WakeUpView};
+use wslnet_daemon::network::{Iface, NetworkMode, NetworkView};
+use wslnet_daemon::observe::{Listener, Observation, Observed};
+use wslnet_daemon::picture::{Inputs, ModeView, Picture, Pushed};
 use wslnet_daemon::policy::{Decided, Policy, Surroundings, wanted};
+use wslnet_daemon::push::CompanionView;
+use wslnet_daemon::units::Units;
 use wslnet_protocol::{
     Bind, Forward, ForwardId, ForwardSet, Mode, OpenSession, Protocol, Reach, SessionId, VERSION,
 };
@@ -43,7 +51,7 @@ pub struct Case {
 const RULES: usize = 200;
 
 /// All of them.
-pub const CASES: [Case; 6] = [
+pub const CASES: [Case; 7] = [
     Case {
         name: "dump",
         title: "dump parsing",
@@ -57,6 +65,13 @@ pub const CASES: [Case; 6] = [
         unit: "listeners",
         sizes: [100, 1_000, 10_000],
         prepare: policy,
+    },
+    Case {
+        name: "picture",
+        title: "picture, one listener more or less",
+        unit: "listeners",
+        sizes: [100, 1_000, 10_000],
+        prepare: picture,
     },
     Case {
         name: "ledger",
@@ -110,26 +125,9 @@ fn dump(size: usize) -> anyhow::Result<Work> {
 
 /// The daemon decides on every listener, and then on every port. No rule matches, so that each is asked.
 fn policy(size: usize) -> anyhow::Result<Work> {
-    let rules: String = (0..RULES).map(rule).collect();
-    let source = Source {
-        name: "config.toml".to_owned(),
-        text: rules,
-    };
-    let config =
-        wslnet_daemon::config::parse(vec![source]).map_err(|reports| anyhow::anyhow!("{reports}"))?;
-    anyhow::ensure!(config.rules.len() == RULES, "not {RULES} rules");
-    let policy = Policy::new(&config);
+    let policy = policy_of_rules()?;
     let listeners: Vec<(Socket, Labels)> = (0..size).map(listener).collect();
-    let vm = IpAddr::from(Ipv4Addr::new(172, 28, 0, 2));
-    let surroundings = Surroundings {
-        mode: NetworkMode::Nat,
-        vm_addresses: BTreeSet::from([vm]),
-        default_interface: Some((2, "eth0".to_owned())),
-        default_interfaces: BTreeSet::from([2]),
-        interfaces: BTreeMap::from([(2, "eth0".to_owned())]),
-        addresses: BTreeMap::from([(vm, "eth0".to_owned())]),
-        peer_is_v6: false,
-    };
+    let surroundings = Surroundings::new(&network(), NetworkMode::Nat, false);
     Ok(Box::new(move || {
         let verdicts: Vec<_> = listeners
             .iter()
@@ -143,6 +141,105 @@ fn policy(size: usize) -> anyhow::Result<Work> {
         assert!(verdicts.iter().all(|verdict| verdict.is_expose()));
         wanted(&decided, &surroundings).len()
     }))
+}
+
+/// The daemon joins all that it knows, and makes the set for Windows, when one listener has come or gone.
+fn picture(size: usize) -> anyhow::Result<Work> {
+    let process = Process {
+        pid: 7,
+        name: "worker".to_owned(),
+        exe: Some("/srv/app/bin/worker".to_owned()),
+        units: vec!["app.service".to_owned()],
+        slices: vec!["system.slice".to_owned()],
+        ..Process::default()
+    };
+    let owner = Arc::new(Owner {
+        holders: vec![process],
+        uid: 1000,
+        user: Some("someone".to_owned()),
+        declared: Declared::Known,
+    });
+    let now = Instant::now();
+    let held = |index| {
+        let (socket, _) = listener(index);
+        Arc::new(Listener {
+            labels: labels_of(&socket, Some(&owner)),
+            socket,
+            owner: Some(Arc::clone(&owner)),
+            since: now,
+        })
+    };
+    let all: Vec<Arc<Listener>> = (0..=size).map(held).collect();
+    let observed = [size, size + 1].map(|count| Observed {
+        last: Some(Arc::new(Observation {
+            listeners: all[..count].to_vec(),
+            source: wslnet_daemon::listeners::Source::SockDiag,
+            wake_up: WakeUpView {
+                events: true,
+                text: String::new(),
+            },
+            at: now,
+            scans: 1,
+        })),
+        trouble: None,
+    });
+    let (policy, network) = (Arc::new(policy_of_rules()?), network());
+    let mode = ModeView {
+        mode: NetworkMode::Nat,
+        source: String::new(),
+    };
+    let mut before: Option<Picture> = None;
+    Ok(Box::new(move || {
+        let is_more = before.as_ref().is_some_and(|before| before.entries.len() == size);
+        let picture = Picture::join(&Inputs {
+            observed: &observed[usize::from(is_more)],
+            network: &network,
+            mode: &mode,
+            policy: &policy,
+            held: &Held::default(),
+            containers: &Containers::default(),
+            units: &Units::default(),
+            bridges: &BTreeMap::new(),
+            distro: Some("Debian"),
+            distro_is_missing: false,
+            own_pid: 1,
+            companion: &CompanionView::default(),
+            hosts: None,
+            config_error: None,
+            before: before.as_ref(),
+            now,
+        });
+        let forwards = picture
+            .set(&Pushed::default())
+            .map_or(0, |set| set.forwards.len());
+        before = Some(picture);
+        forwards
+    }))
+}
+
+fn network() -> NetworkView {
+    let eth0 = Iface {
+        name: "eth0".to_owned(),
+        addresses: vec![(Ipv4Addr::new(172, 28, 0, 2).into(), 20)],
+    };
+    NetworkView {
+        interfaces: BTreeMap::from([(2, eth0)]),
+        default_gateway_v4: Some((Ipv4Addr::new(172, 28, 0, 1), 2)),
+        default_interfaces: [2].into(),
+        ..NetworkView::default()
+    }
+}
+
+fn policy_of_rules() -> anyhow::Result<Policy> {
+    let rules: String = (0..RULES).map(rule).collect();
+    let source = Source {
+        name: "config.toml".to_owned(),
+        text: rules,
+    };
+    let config =
+        wslnet_daemon::config::parse(vec![source]).map_err(|reports| anyhow::anyhow!("{reports}"))?;
+    anyhow::ensure!(config.rules.len() == RULES, "not {RULES} rules");
+    Ok(Policy::new(&config))
 }
 
 /// Selectors of all kinds: texts, wildcards, ranges, several terms.

@@ -36,6 +36,9 @@ const RATIOS: [(&str, &str); 3] = [
 /// How many connections download at once.
 const STREAMS: usize = 32;
 
+/// A program that failed in so many rounds has no more turns: each may take until something counts as stalled.
+const FAILURES: usize = 2;
+
 /// Measures this part.
 pub fn measure(options: &Options) -> anyhow::Result<Section> {
     let noise = service::noise();
@@ -43,22 +46,22 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
     let mut stage = Stage::new(&world);
     let (subjects, mut rows) = stage.subjects(options);
     let rounds = options.rounds.unwrap_or(options.by_form(5, 1, 1));
-    let mut samples: BTreeMap<usize, Vec<Figures>> = BTreeMap::new();
-    let mut failures: BTreeMap<usize, String> = BTreeMap::new();
+    let mut samples: BTreeMap<usize, Rounds> = BTreeMap::new();
+    let mut failures: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for round in 0..rounds {
         for turn in 0..subjects.len() {
             let index = (round + turn) % subjects.len();
-            if failures.contains_key(&index) {
+            if failures.get(&index).map_or(0, Vec::len) >= FAILURES {
                 continue;
             }
             let subject = &subjects[index];
             let figures = turn_of(&mut stage, subject, options, &noise)
                 .with_context(|| format!("{} in round {}", subject.name(), round + 1));
             match figures {
-                Ok(figures) => samples.entry(index).or_default().push(figures),
+                Ok(figures) => drop(samples.entry(index).or_default().insert(round, figures)),
                 // That ours works is what the others are compared with.
                 Err(error) if subject.is_needed() => return Err(error),
-                Err(error) => drop(failures.insert(index, format!("{error:#}"))),
+                Err(error) => failures.entry(index).or_default().push(format!("{error:#}")),
             }
         }
     }
@@ -67,9 +70,8 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
         .context("the direct way is always measured")?
         .clone();
     let measured = subjects.iter().enumerate().map(|(index, subject)| {
-        let rounds = samples.get(&index).map_or(&[][..], Vec::as_slice);
-        let mut row = row(subject, rounds, &direct);
-        row.note = failures.remove(&index);
+        let mut row = row(subject, samples.get(&index).unwrap_or(&Rounds::new()), &direct);
+        row.note = failures.get(&index).map(|failures| failures.join("; "));
         row
     });
     let mut all: Vec<Row> = measured.collect();
@@ -102,6 +104,9 @@ pub fn measure(options: &Options) -> anyhow::Result<Section> {
 
 /// What one turn yields, by column.
 type Figures = BTreeMap<&'static str, f64>;
+
+/// What the turns of one subject have yielded, by the rounds in which it did not fail.
+type Rounds = BTreeMap<usize, Figures>;
 
 fn turn_of(
     stage: &mut Stage<'_>,
@@ -149,9 +154,11 @@ fn until_answers(load: &Load<'_>) -> anyhow::Result<()> {
     }
 }
 
-fn row(subject: &Subject, rounds: &[Figures], direct: &[Figures]) -> Row {
+fn row(subject: &Subject, rounds: &Rounds, direct: &Rounds) -> Row {
     let mut samples: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for (figures, direct) in rounds.iter().zip(direct) {
+    for (round, figures) in rounds {
+        // The direct way fails in no round: its failure ends the run.
+        let direct = &direct[round];
         for (column, figure) in figures {
             samples.entry(column).or_default().push(*figure);
         }

@@ -71,6 +71,11 @@ pub fn markdown(report: &Report) -> String {
             );
         }
         text += "\nIn brackets: of direct.\n\n";
+        for row in &section.rows {
+            if let Some(note) = &row.note {
+                text += &format!("{}: {note}\n\n", row.subject);
+            }
+        }
     }
     if let Some(figure) = report
         .section("retarget")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -21,7 +22,7 @@ pub struct Daemon {
     /// Where the companion is said to be.
     pub route: watch::Sender<Route>,
     /// What is wanted.
-    pub wanted: watch::Sender<Option<ForwardSet>>,
+    pub wanted: watch::Sender<Option<Arc<ForwardSet>>>,
     /// What is known of the companion.
     pub view: watch::Receiver<CompanionView>,
     state: TempDir,
@@ -87,7 +88,7 @@ impl Daemon {
 
     /// Wants these ports.
     pub fn want(&self, ports: &[u16]) {
-        self.wanted.send_replace(Some(set(ports)));
+        self.wanted.send_replace(Some(Arc::new(set(ports))));
     }
 
     /// Waits until what is known of the companion is as expected.

@@ -105,11 +105,72 @@ fn a_fresh_installation_runs_and_its_removal_leaves_nothing() {
     let key = distro.run(&["stat", "--format=%U %a", "/var/lib/wslnetd"]).ok();
     assert_eq!(key.trim(), "wslnetd 700");
 
-    distro.run(&[UNINSTALL, "--linux-only"]).ok();
+    let said = distro.run(&[UNINSTALL, "--linux-only"]).ok();
 
     assert_same(&before, &traces(&distro));
-    distro.run(&[UNINSTALL, "--linux-only"]).ok();
+    for line in [
+        "removed: /usr/local/bin/wslnetd\n",
+        "removed: /etc/wslnetd/config.toml\n",
+        "removed: /var/lib/wslnetd\n",
+        "removed: the user wslnetd\n",
+        "wslnetd is removed from this distro\n",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let said = distro.run(&[UNINSTALL, "--linux-only"]).ok();
+    assert_eq!(said, "wslnetd is not installed in this distro\n");
     assert_same(&before, &traces(&distro));
+}
+
+#[test]
+fn a_user_and_a_group_that_are_somebodys_stay_and_it_is_said() {
+    let world = World::new();
+    let (_release, distro) = bare(&world);
+    let remove = || distro.run(&[UNINSTALL, "--linux-only"]).ok();
+    let accounts = || {
+        let script = "getent passwd wslnetd; getent group wslnetd";
+        distro.run(&["/bin/sh", "-c", script]).stdout
+    };
+
+    // Nothing is installed, and the group is of somebody.
+    distro.run(&["groupadd", "--gid", "4567", "wslnetd"]).ok();
+    let said = remove();
+    assert!(
+        said.contains("left: the group wslnetd")
+            && said.ends_with("wslnetd is not installed in this distro\n"),
+        "{said}"
+    );
+    assert_eq!(accounts(), "wslnetd:x:4567:\n");
+
+    // The daemon's user has come to a group that was there, and goes again.
+    install(&distro).ok();
+    assert!(accounts().contains(":/var/lib/wslnetd:"), "{}", accounts());
+    let said = remove();
+    assert!(
+        said.contains("left: the group wslnetd, which was there before"),
+        "{said}"
+    );
+    assert_eq!(accounts(), "wslnetd:x:4567:\n");
+    assert_ne!(distro.run(&["test", "-e", "/etc/wslnetd"]).code, 0);
+
+    // A user of somebody.
+    distro
+        .run(&[
+            "useradd",
+            "--gid",
+            "4567",
+            "--home-dir",
+            "/srv/wslnetd",
+            "wslnetd",
+        ])
+        .ok();
+    let before = accounts();
+    let said = remove();
+    assert!(
+        said.contains("left: the user wslnetd, whose home is /srv/wslnetd"),
+        "{said}"
+    );
+    assert_eq!(accounts(), before);
 }
 
 #[test]

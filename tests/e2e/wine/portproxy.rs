@@ -1,6 +1,8 @@
 //! `backend = "portproxy"` with the registry and the service control manager of Wine, and with a stand-in for IP Helper
 //! (`tests/iphlpsvc`, which names its limits) that carries the traffic.
 
+use std::time::{Duration, Instant};
+
 use crate::bench::{Distro, SOON, WINDOWS, Windows, World, check, eventually, web};
 
 const ON: &str = "backend = \"portproxy\"\n";
@@ -14,8 +16,10 @@ const FOREIGN: [(&str, &str, &str, &str); 6] = [
     ("v6tov4", "fd00:50::1/9000", "REG_SZ", "172.28.0.2/9000"),
     ("v6tov6", "*/9002", "REG_SZ", "fd00::2/1"),
 ];
+/// Four times as long as Wine's manager waits is what four orders in a row would take.
+const HELD_UP: Duration = Duration::from_secs(30);
 /// Wine puts its registry on the disk every 30 seconds.
-const SAVED: std::time::Duration = std::time::Duration::from_secs(90);
+const SAVED: Duration = Duration::from_secs(90);
 
 #[test]
 fn a_page_comes_through_the_entries_and_they_are_gone_at_the_end() {
@@ -113,6 +117,40 @@ fn purge_cleans_up_after_a_killed_companion_and_a_stopped_service_is_named() {
     );
     assert!(windows.export(KEY) == before, "not byte for byte as before");
     world.client.until_closed(SOON, WINDOWS, 8000);
+}
+
+/// Wine's manager of services waits ten seconds for a service that does not come back from an order, Windows' thirty.
+#[test]
+fn an_ip_helper_that_takes_no_order_holds_up_nothing_else() {
+    let world = Windows::world();
+    let (windows, mut distro, _) = prepared(&world);
+    let _companion = windows.start();
+    distro.start_connected();
+    let server = web(&distro.machine, 8000);
+    world.client.until_open(SOON * 2, WINDOWS, 8000);
+    let hold = windows.file("iphlpsvc.hold");
+    std::fs::write(&hold, "").unwrap();
+    let has = |entry: &str| windows.reg(&["query", KEY, "/s"]).contains(entry);
+    let start = Instant::now();
+
+    // Each is an order to IP Helper, of which the first is never over.
+    for port in 8001..=8003 {
+        let _web = web(&distro.machine, port);
+        eventually(SOON, || {
+            check(has(&format!("192.168.50.1/{port}")), || {
+                format!("no entry for {port}")
+            })
+        });
+    }
+    server.kill();
+    eventually(SOON, || {
+        check(!has("192.168.50.1/8000"), || "8000 is still there".to_owned())
+    });
+    assert!(start.elapsed() < HELD_UP, "{:?}", start.elapsed());
+
+    std::fs::remove_file(hold).unwrap();
+    let _web = web(&distro.machine, 8004);
+    world.client.until_open(SOON * 2, WINDOWS, 8004);
 }
 
 /// Windows with IP Helper and somebody's entries, a distro that is known, and the registry's text.

@@ -230,6 +230,38 @@ fn the_program_of_the_logon_comes_becomes_a_service_and_goes() {
 }
 
 #[test]
+fn the_program_stays_for_other_users_who_have_it_start_at_their_logon() {
+    let world = Windows::world();
+    let windows = Windows::new(&world);
+    windows.switch_on();
+    let profile = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-1-2-3-1002";
+    let list = r"HKLM\SOFTWARE\wslnet-companion";
+    windows.bare(&["install"]);
+    // Another user, who is not logged on.
+    windows.reg(&["add", profile, "/v", "ProfileImagePath", "/d", r"C:\Users\bob"]);
+    windows.reg(&["add", list, "/v", "S-1-5-21-1-2-3-1002"]);
+
+    let left = "left: the program and its firewall rules, for bob";
+    let told = windows.bare(&["uninstall"]);
+    assert!(
+        told.contains(left) && told.contains("removed: the start at the logon"),
+        "{told}"
+    );
+    // There is nothing that would take an administrator any more, and it is told why.
+    let again = windows.bare(&["uninstall"]);
+    assert!(again.contains(left), "{again}");
+    assert!(windows.file(PROGRAM).exists());
+
+    // Windows has forgotten him.
+    windows.reg(&["delete", profile, "/f"]);
+    let told = windows.bare(&["uninstall"]);
+    assert!(told.contains("removed: ") && !told.contains("left: "), "{told}");
+    assert!(!windows.file(PROGRAM).exists());
+    let (is_there, _) = windows.try_system("reg", &["query", list]);
+    assert!(!is_there);
+}
+
+#[test]
 fn a_file_in_the_place_of_the_state_folder_is_refused() {
     let world = Windows::world();
     let windows = Windows::new(&world);

@@ -63,7 +63,7 @@ fn from_labels(bytes: &[u8]) {
     // The value as a key of a container's own.
     labels.insert(format!("container.label.{value}"), "web");
     let mut terms = Vec::new();
-    for label in &labels {
+    for label in labels.iter() {
         if let Some(term) = term_for(label) {
             assert_line(&term);
             assert_selects(&term, label);
@@ -82,11 +82,11 @@ fn from_labels(bytes: &[u8]) {
 
 /// That a term selects its label and no other.
 fn assert_selects(term: &str, label: &Label) {
-    let one = |value: String| Labels::from_iter([(label.key.as_str(), value)]);
+    let one = |value: String| Labels::from_iter([(label.key.as_ref(), value)]);
     match Selector::parse(term) {
         Ok(selector) => {
             assert!(
-                selector.matches(&one(label.value.clone())),
+                selector.matches(&one(label.value.to_string())),
                 "{term:?} for {label:?}"
             );
             assert!(

@@ -23,7 +23,7 @@ use wslnet_protocol::Mode;
 use self::rules::{hyperv_rule, is_ours, rule};
 use crate::config::Clients;
 use crate::firewall::{HyperV, HyperVRule, Mark, Properties, Rule, Store, StoreError, changes};
-use crate::host::{self, Awake, Categories};
+use crate::host::{self, Awake, Categories, Sockets};
 use crate::ledger::Key;
 use crate::plan::{Failure, Opening, Opinions, Stuck};
 use crate::purge::Cleared;
@@ -159,7 +159,7 @@ impl Firewall {
             tracing::warn!(%error, "should this program be killed, only `purge` will find the firewall rules that it makes");
         }
         let (doors, wanted) = (self.doors.clone(), wanted.clone());
-        let done = spawn_blocking(move || doors.round(&wanted, admitted)).await;
+        let done = spawn_blocking(move || doors.round(&wanted, admitted, Sockets::default())).await;
         // Nobody knows then what is in force: it is told, and looked at again.
         let done = done.unwrap_or_else(|error| Done {
             left: Some(StoreError::Other(error.to_string())),
@@ -210,7 +210,7 @@ pub(crate) fn clear_leftovers(state_dir: &Path) -> Cleared {
 
 /// Removes every rule of ours, whatever the state directory knows of them.
 pub(crate) fn clear(state_dir: &Path) -> Cleared {
-    let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default());
+    let done = Doors::new(state_dir).round(&BTreeMap::new(), Admitted::default(), Sockets::default());
     if done.left.is_none() {
         Mark::new(state_dir, MARK).clear();
     }
@@ -229,11 +229,12 @@ impl Doors {
         }
     }
 
-    fn round(&self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted) -> Done {
+    /// One round, in which the machine is looked at once for all ports.
+    fn round(&self, wanted: &BTreeMap<Key, Opening>, admitted: Admitted, mut sockets: Sockets) -> Done {
         let mut done = Done::default();
         let mut granted = BTreeMap::new();
         for (key, opening) in wanted {
-            match somebody_else(*key, opening, Some(std::process::id())) {
+            match somebody_else(*key, opening, &mut sockets, Some(std::process::id())) {
                 None => drop(granted.insert(*key, opening)),
                 Some(failure) => drop(done.opinions.insert(*key, Err(failure))),
             }
@@ -311,11 +312,11 @@ impl Doors {
 }
 
 /// The program of Windows that has the port, if one has that is neither a part of WSL nor `except`.
-fn somebody_else(key: Key, opening: &Opening, except: Option<u32>) -> Option<Failure> {
+fn somebody_else(key: Key, opening: &Opening, sockets: &mut Sockets, except: Option<u32>) -> Option<Failure> {
     let holder = opening
         .listen
         .iter()
-        .filter_map(|address| host::owner_of(key.protocol, *address, except))
+        .filter_map(|address| sockets.owner_of(key.protocol, *address, except))
         .find(|holder| !host::is_of_wsl(holder))?;
     let who = host::describe(&holder, &[]);
     Some(Failure {

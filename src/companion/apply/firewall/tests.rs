@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tempfile::TempDir;
 use wslnet_protocol::{ForwardId, Protocol};
 
 use super::*;
-use crate::host::Categories;
+use crate::host::{Categories, TableRow, rows};
 
 const NEIGHBOURS: Admitted = Admitted {
     clients: Clients::LocalSubnet,
@@ -238,7 +240,7 @@ fn the_port_of_a_program_of_windows_is_not_the_vms() {
     let (key, mut opening) = openings(&[(address.port(), Mode::Mirrored)]).pop_first().unwrap();
     opening.listen = [address].into();
 
-    let failure = somebody_else(key, &opening, None).unwrap();
+    let failure = somebody_else(key, &opening, &mut Sockets::default(), None).unwrap();
 
     assert!(failure.conflict.is_some() && failure.stuck.is_none());
     assert!(
@@ -246,9 +248,29 @@ fn the_port_of_a_program_of_windows_is_not_the_vms() {
         "{}",
         failure.reason
     );
-    assert_eq!(somebody_else(key, &opening, Some(std::process::id())), None);
+    assert_eq!(
+        somebody_else(key, &opening, &mut Sockets::default(), Some(std::process::id())),
+        None
+    );
     drop(program);
-    assert_eq!(somebody_else(key, &opening, None), None);
+    assert_eq!(somebody_else(key, &opening, &mut Sockets::default(), None), None);
+}
+
+#[test]
+fn a_round_looks_at_the_machine_once_for_all_ports() {
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    fn look(protocol: Protocol) -> std::io::Result<Vec<TableRow>> {
+        LOOKS.fetch_add(1, Ordering::SeqCst);
+        rows(protocol)
+    }
+    let bench = Bench::new();
+    let ports: Vec<_> = (8000..8064).map(|port| (port, Mode::Mirrored)).collect();
+
+    let sockets = Sockets::read_by(look);
+    let done = Doors::new(bench.folder.path()).round(&openings(&ports), NEIGHBOURS, sockets);
+
+    assert_eq!(done.opinions.len(), ports.len());
+    assert_eq!(LOOKS.load(Ordering::SeqCst), 1);
 }
 
 struct Bench {

@@ -32,8 +32,8 @@ impl Portproxy {
     /// Executes a round: removes, writes the journal, adds, tells IP Helper, and says what came of each entry.
     pub(super) fn bring_about(&mut self, wanted: &Ours, seen: &Seen, mut ours: Ours, now: Awake) -> Done {
         let helper = match seen.service {
-            Service::Running(pid) => pid,
-            Service::Stopped | Service::Disabled | Service::Missing => None,
+            Ok(Service::Running(pid)) => pid,
+            Ok(Service::Stopped | Service::Disabled | Service::Missing) | Err(_) => None,
         };
         let round = decide(
             wanted,
@@ -63,14 +63,14 @@ impl Portproxy {
         told.finish();
         self.explain(&round, &mut done);
         for listen in &round.stand {
-            match reasons::without_service(seen.service) {
+            match reasons::without_service(&seen.service) {
                 Some(failure) => drop(done.failed.insert(*listen, failure)),
                 None => drop(done.standing.insert(*listen)),
             }
         }
         self.seen = round.stand.union(&done.standing).copied().collect();
         let changed = done.added || !done.cleared.removed.is_empty();
-        self.tell_helper(seen.service, changed);
+        self.tell_helper(&seen.service, changed);
         self.hear(&mut done, &round, &seen.listeners, now);
         done
     }
@@ -161,7 +161,7 @@ impl Portproxy {
         if add.is_empty() {
             return add;
         }
-        let stop = match reasons::without_service(seen.service) {
+        let stop = match reasons::without_service(&seen.service) {
             Some(failure) => Some(failure),
             None => self
                 .machine

@@ -18,9 +18,9 @@ const DEAFEST: Duration = Duration::from_secs(64);
 
 impl Portproxy {
     /// Tells IP Helper that its entries have changed: once, whatever their number.
-    pub(super) fn tell_helper(&mut self, service: Service, changed: bool) {
+    pub(super) fn tell_helper(&mut self, service: &Result<Service, String>, changed: bool) {
         match service {
-            Service::Running(_) if changed || self.owes_reload => match self.machine.reload() {
+            Ok(Service::Running(_)) if changed || self.owes_reload => match self.machine.reload() {
                 Ok(()) => {
                     self.owes_reload = false;
                     self.told.clear();
@@ -30,9 +30,10 @@ impl Portproxy {
                     self.tell_once(&reasons::not_told(&error));
                 }
             },
-            Service::Running(_) => {}
+            Ok(Service::Running(_)) => {}
             // It reads its entries when it starts.
-            Service::Stopped | Service::Disabled | Service::Missing => self.owes_reload = false,
+            Ok(Service::Stopped | Service::Disabled | Service::Missing) => self.owes_reload = false,
+            Err(_) => self.owes_reload |= changed,
         }
     }
 

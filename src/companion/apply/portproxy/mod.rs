@@ -58,6 +58,8 @@ pub struct Portproxy {
     held: BTreeMap<SocketAddr, Failure>,
     /// IP Helper could not be told of the last change, or did not listen.
     owes_reload: bool,
+    /// Its state as it was last known.
+    service: Option<Service>,
     stamp: Option<Stamp>,
     looked: Option<Awake>,
     /// What stands in the way of everything, as it was last logged.
@@ -82,7 +84,8 @@ struct Deaf {
 struct Seen {
     found: Vec<Found>,
     listeners: Vec<PortHolder>,
-    service: Service,
+    /// Or why it is not known. What is to go goes all the same.
+    service: Result<Service, String>,
 }
 
 /// What became of the entries in one round.
@@ -109,10 +112,19 @@ impl Portproxy {
             deaf: BTreeMap::new(),
             held: BTreeMap::new(),
             owes_reload: false,
+            service: None,
             stamp: None,
             looked: None,
             told: String::new(),
         }
+    }
+
+    /// What an earlier run with this backend has left that the start could not remove; `None` if there is nothing, or if what is
+    /// ours is not known.
+    pub fn leftovers(state_dir: &Path) -> Option<Self> {
+        let has_entries = journal::load(state_dir).is_ok_and(|ours| !ours.is_empty());
+        let portproxy = Self::new(state_dir);
+        (has_entries || portproxy.rules.has_leftovers()).then_some(portproxy)
     }
 
     /// What is in place now, and what could not be put there.
@@ -137,6 +149,7 @@ impl Portproxy {
         self.actual.relays.is_empty()
             && self.ours.as_ref().is_some_and(Ours::is_empty)
             && self.rules.trouble().is_none()
+            && !self.rules.has_leftovers()
     }
 
     fn is_incomplete(&self) -> bool {
@@ -329,9 +342,24 @@ impl Portproxy {
         let seen = Seen {
             found: self.machine.entries().map_err(unreadable)?,
             listeners: host::listeners().map_err(unreadable)?,
-            service: self.machine.service().map_err(unreadable)?,
+            service: self.service(),
         };
         Ok((seen, ours))
+    }
+
+    /// IP Helper's state: while Windows is too busy to say so, the one that was known last.
+    fn service(&mut self) -> Result<Service, String> {
+        let asked = self.machine.service();
+        if let Ok(service) = asked {
+            self.service = Some(service);
+        }
+        match asked {
+            Ok(service) => Ok(service),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.service.ok_or_else(|| reasons::unreadable(&error))
+            }
+            Err(error) => Err(reasons::unreadable(&error)),
+        }
     }
 
     /// Logs what stands in the way of everything, once.

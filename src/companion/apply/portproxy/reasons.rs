@@ -80,11 +80,14 @@ pub(super) fn no_service(service: Service) -> String {
     format!("Windows' service IP Helper (iphlpsvc), whose work portproxy is, {what}")
 }
 
-/// Why nothing is served, if the service is the reason.
-pub(super) fn without_service(service: Service) -> Option<Failure> {
+/// Why nothing is served, if the service is the reason, or that its state is not known.
+pub(super) fn without_service(service: &Result<Service, String>) -> Option<Failure> {
     match service {
-        Service::Running(_) => None,
-        Service::Stopped | Service::Disabled | Service::Missing => Some(pending(no_service(service))),
+        Ok(Service::Running(_)) => None,
+        Ok(service @ (Service::Stopped | Service::Disabled | Service::Missing)) => {
+            Some(pending(no_service(*service)))
+        }
+        Err(reason) => Some(pending(reason.clone())),
     }
 }
 

@@ -22,7 +22,7 @@ const KEY: Key = Key {
     port: 8000,
 };
 /// Entries of somebody else, in every shape.
-const FOREIGN: &str = "service = \"running\"\nwritable = true\nreloads = 0\n\n[v4tov4]\n\"*/2222\" = \"172.20.0.2/22\"\n\
+const FOREIGN: &str = "service = \"running\"\nwritable = true\nanswers = true\nreloads = 0\n\n[v4tov4]\n\"*/2222\" = \"172.20.0.2/22\"\n\
                        \"198.51.100.20/9000\" = \"172.20.0.2/9000\"\nnonsense = \"\"\n\n[v4tov6]\n\n[v6tov4]\n\
                        \"2001:db8::20/8001\" = \"10.0.0.1/1\"\n\n[v6tov6]\n";
 
@@ -349,6 +349,57 @@ async fn without_ip_helper_nothing_is_made_and_the_reason_says_what_to_do() {
         assert_eq!(listening(&portproxy), listens(&[]));
         assert!(bench.entry("v4tov4", NAME).is_some());
     }
+}
+
+#[tokio::test]
+async fn a_windows_that_does_not_answer_for_ip_helper_holds_nothing_up_and_is_told_later() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(opened(&[LAN, LAN6]), vms()).await;
+    let unlisten = Action::Unlisten {
+        key: KEY,
+        address: LAN6.parse().unwrap(),
+    };
+    bench.replace("answers = true", "answers = false");
+
+    portproxy.apply(vec![unlisten], vms()).await;
+
+    assert_eq!(
+        listening(&portproxy),
+        listens(&[LAN]),
+        "what stands goes on standing"
+    );
+    assert_eq!(bench.entry("v6tov4", "2001:db8::20/8000"), None);
+    assert_eq!(bench.reloads(), 1);
+    bench.replace("answers = false", "answers = true");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(bench.reloads(), 2);
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_behind_is_removed_though_nobody_answers_for_ip_helper() {
+    let bench = Bench::new();
+    bench.portproxy().apply(opened(&[LAN]), vms()).await;
+    bench.replace("answers = true", "answers = false");
+
+    let cleared = clear(bench.dir());
+
+    assert_eq!((cleared.removed.len(), cleared.left), (1, None));
+    assert_eq!(bench.entry("v4tov4", NAME), None);
+}
+
+#[tokio::test]
+async fn while_the_state_of_ip_helper_was_never_known_nothing_is_made() {
+    let bench = Bench::with("answers = false\n");
+    let mut portproxy = bench.portproxy();
+
+    portproxy.apply(opened(&[LAN]), vms()).await;
+
+    assert!(failure(&portproxy).reason.contains("cannot be looked at"));
+    assert_eq!(bench.entry("v4tov4", NAME), None);
+    bench.plant("");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(listening(&portproxy), listens(&[LAN]));
 }
 
 #[test]

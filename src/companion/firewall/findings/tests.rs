@@ -146,6 +146,7 @@ fn networks_that_the_rules_do_not_cover_are_named() {
 #[test]
 fn policies_count_in_the_networks_that_they_are_for() {
     let policy = |category| Policy {
+        origin: Origin::GroupPolicy,
         key: r"SOFTWARE\Policies\Microsoft\WindowsFirewall\X".into(),
         value: "AllowLocalPolicyMerge",
         category,
@@ -176,6 +177,39 @@ fn policies_count_in_the_networks_that_they_are_for() {
         true,
         &["private networks"],
     );
+}
+
+#[test]
+fn what_somebody_has_set_at_this_machine_is_no_group_policy_and_told_once() {
+    let local = Policy {
+        origin: Origin::Local,
+        key: r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\PublicProfile".into(),
+        value: "DoNotAllowExceptions",
+        category: Some(Category::Private),
+    };
+
+    let set = found(|look| look.policies.push(local.clone()));
+    assert_one(
+        &set,
+        true,
+        &["a setting of this machine", "DoNotAllowExceptions", "untick"],
+    );
+    assert!(!set[0].what.contains("group policy") && !set[0].fix.contains("whoever administers"));
+
+    // Windows says the same of the profile.
+    let told = found(|look| {
+        look.profiles[0].blocks_all = true;
+        look.policies.push(local.clone());
+    });
+    assert_one(&told, true, &["private networks", "untick"]);
+
+    // And group policy may override something beside it.
+    let both = found(|look| {
+        look.void = Some(Void::GroupPolicy);
+        look.policies.push(local.clone());
+    });
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[1].what.contains("group policy overrides"), "{both:?}");
 }
 
 #[test]

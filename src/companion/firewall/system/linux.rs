@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wslnet_link::{read_state_file, replace_state_file};
 
-use crate::firewall::look::{self, Look, Policy, Profile};
+use crate::firewall::look::{self, Look, Origin, Policy, Profile};
 use crate::firewall::{GROUP, Properties, Rule, StoreError};
 use crate::host::{Category, Service};
 
@@ -142,6 +142,7 @@ impl Store {
             blocks_all: document.blocks_all.contains(&category),
         };
         let policy = |category: &Category| Policy {
+            origin: Origin::GroupPolicy,
             key: "the stand-in's file".to_owned(),
             value: "AllowLocalPolicyMerge",
             category: Some(*category),

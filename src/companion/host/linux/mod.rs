@@ -20,4 +20,5 @@ pub(super) use name::own_name;
 pub(super) use netlink::{AddressHints, POLL};
 pub(super) use networks::{CATEGORY_DELAY, CATEGORY_POLL, categories};
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
-pub(super) use table::{holders, listeners};
+pub(crate) use table::{TableRow, rows};
+pub(super) use table::{listeners, with_programs};

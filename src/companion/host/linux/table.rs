@@ -16,17 +16,15 @@ use wslnet_protocol::Protocol;
 use crate::host::holder::{PortHolder, image_name};
 
 /// A row of the kernel's table.
-struct Row {
-    address: SocketAddr,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableRow {
+    /// Where the socket is bound.
+    pub address: SocketAddr,
     inode: u64,
 }
 
-/// The sockets on one port, each with every process that has it open, as far as we may look into processes.
-pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<PortHolder>> {
-    let rows: Vec<Row> = rows(protocol)?
-        .into_iter()
-        .filter(|row| row.address.port() == port)
-        .collect();
+/// These sockets, each with every process that has it open, as far as we may look into processes.
+pub(in crate::host) fn with_programs(rows: &[TableRow]) -> io::Result<Vec<PortHolder>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -46,7 +44,7 @@ pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<
         }
     }
     let mut holders = Vec::new();
-    for Row { address, inode } in rows {
+    for TableRow { address, inode } in rows.iter().copied() {
         let owners = owners.get(&inode).map_or(&[][..], Vec::as_slice);
         if owners.is_empty() {
             holders.push(PortHolder {
@@ -68,7 +66,7 @@ pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<
 
 /// All TCP listeners, without their processes, which would cost a walk through /proc.
 pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
-    let holder = |row: Row| PortHolder {
+    let holder = |row: TableRow| PortHolder {
         address: row.address,
         pid: None,
         image: None,
@@ -76,7 +74,8 @@ pub(in crate::host) fn listeners() -> io::Result<Vec<PortHolder>> {
     Ok(rows(Protocol::Tcp)?.into_iter().map(holder).collect())
 }
 
-fn rows(protocol: Protocol) -> io::Result<Vec<Row>> {
+/// All TCP listeners or all bound UDP sockets.
+pub(crate) fn rows(protocol: Protocol) -> io::Result<Vec<TableRow>> {
     let (v4, v6) = match protocol {
         Protocol::Tcp => (
             listening("/proc/thread-self/net/tcp"),
@@ -97,26 +96,26 @@ fn rows(protocol: Protocol) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn listening(file: &str) -> ProcResult<Vec<Row>> {
+fn listening(file: &str) -> ProcResult<Vec<TableRow>> {
     let TcpNetEntries(entries) = TcpNetEntries::from_file(file, current_system_info())?;
     let listening = entries
         .into_iter()
         .filter(|entry| entry.state == TcpState::Listen);
     Ok(listening
-        .map(|entry| Row::new(entry.local_address, entry.inode))
+        .map(|entry| TableRow::new(entry.local_address, entry.inode))
         .collect())
 }
 
 /// Connected sockets too: a client stands in the way as a server does.
-fn bound(file: &str) -> ProcResult<Vec<Row>> {
+fn bound(file: &str) -> ProcResult<Vec<TableRow>> {
     let UdpNetEntries(entries) = UdpNetEntries::from_file(file, current_system_info())?;
     Ok(entries
         .into_iter()
-        .map(|entry| Row::new(entry.local_address, entry.inode))
+        .map(|entry| TableRow::new(entry.local_address, entry.inode))
         .collect())
 }
 
-impl Row {
+impl TableRow {
     fn new(address: SocketAddr, inode: u64) -> Self {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         Self { address, inode }

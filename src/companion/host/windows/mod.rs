@@ -40,6 +40,7 @@ pub(crate) use registry::is_missing_key;
 pub(crate) use service::{ServiceHandle, service};
 pub(super) use services::services_of;
 pub(super) use socket::{REFUSED, allow_many_sockets, bind, bind_udp, holders_to_avoid};
-pub(super) use table::{holders, listeners};
+pub(crate) use table::{TableRow, rows};
+pub(super) use table::{listeners, with_programs};
 pub(crate) use text::wide;
 pub(super) use wsl::is_of_wsl;

@@ -28,11 +28,13 @@ const SYSTEM_PID: u32 = 4;
 /// The longest path that Windows knows, in UTF-16 units.
 const PATH_LIMIT: usize = 32_768;
 
-/// The sockets on one port with their processes.
-pub(in crate::host) fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<PortHolder>> {
-    let mut rows = rows(protocol)?;
-    rows.retain(|row| row.address.port() == port);
-    Ok(named(rows))
+/// A row of one of the tables, without the name of its program.
+pub(crate) type TableRow = PortHolder;
+
+/// These sockets with their programs.
+#[expect(clippy::unnecessary_wraps, reason = "on Linux /proc is walked through")]
+pub(in crate::host) fn with_programs(rows: &[TableRow]) -> io::Result<Vec<PortHolder>> {
+    Ok(named(rows.to_vec()))
 }
 
 /// All TCP listeners, without the names of their programs.
@@ -51,7 +53,7 @@ fn named(mut holders: Vec<PortHolder>) -> Vec<PortHolder> {
 }
 
 /// All TCP listeners or all UDP sockets, without the names of their programs: each name costs an opened process.
-pub(super) fn rows(protocol: Protocol) -> io::Result<Vec<PortHolder>> {
+pub(crate) fn rows(protocol: Protocol) -> io::Result<Vec<PortHolder>> {
     let (v4, v6) = (table(protocol, AF_INET)?, table(protocol, AF_INET6)?);
     Ok(match protocol {
         Protocol::Tcp => {
@@ -249,13 +251,13 @@ mod tests {
             let udp = UdpSocket::bind(address).unwrap();
 
             for protocol in [Protocol::Tcp, Protocol::Udp] {
-                let held = holders(protocol, address.port()).unwrap();
+                let held = rows(protocol).unwrap();
                 let owner = held.iter().find(|h| h.address == address).unwrap();
                 assert_owner(owner.pid, std::process::id());
             }
 
             drop(udp);
-            let held = holders(Protocol::Udp, address.port()).unwrap();
+            let held = rows(Protocol::Udp).unwrap();
             assert!(held.iter().all(|h| h.address != address), "{held:?}");
         }
     }

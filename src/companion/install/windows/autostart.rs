@@ -5,8 +5,9 @@
 use std::io;
 
 use anyhow::Context;
-use windows_registry::CURRENT_USER;
+use windows_registry::{CURRENT_USER, USERS};
 
+use super::super::user::User;
 use super::{Order, program};
 use crate::host::is_missing_key;
 use crate::service::NAME;
@@ -37,4 +38,10 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
         Err(error) => return Err(error).context("cannot remove the start at the logon"),
     }
     Ok(())
+}
+
+/// Whether the program starts at the logon of a user; nothing while he is not logged on, when his part of the registry is not there.
+pub(super) fn of(user: &User) -> Option<bool> {
+    let own = USERS.open(user.to_string()).ok()?;
+    Some(own.open(RUN).and_then(|key| key.get_string(NAME)).is_ok())
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use wslnet_console::diagnose::ConfigFile;
 
-use super::{Installable, Order, program, purge_service};
+use super::{Installable, Order, program, purge_service, users};
 use crate::config::{Config, WatchedConfig};
 use crate::firewall::{self, Installation, Store, StoreError};
 use crate::paths::Paths;
@@ -31,9 +31,13 @@ pub(super) fn put(form: Installable, order: &mut Order) -> anyhow::Result<()> {
     }
 }
 
-/// Removes them, with whatever else of ours is left in Windows.
+/// Removes them, with whatever else of ours is left in Windows. Those for the program stay as long as that does.
 pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
-    purge_service(order, Extent::Installation)
+    let extent = match users::left_for_others(order.user.as_ref()) {
+        Some(_) => Extent::Run,
+        None => Extent::Installation,
+    };
+    purge_service(order, extent)
 }
 
 /// The configuration of the form; the default where it cannot be read, as for a user whom an administrator with another account

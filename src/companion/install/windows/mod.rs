@@ -9,6 +9,7 @@ mod logon;
 mod program;
 mod service;
 mod trust;
+mod users;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use anyhow::{Context, bail};
 use known_folders::{KnownFolder, get_known_folder_path};
 use wslnet_console::output;
 
-use super::{Installable, Keep, TrustChange};
+use super::{Installable, Keep, TrustChange, User};
 use crate::capability::is_administrator;
 use crate::event_log;
 use crate::pair::NamedKey;
@@ -36,6 +37,8 @@ struct Order {
     keep: Keep,
     /// The keys that the service is to trust from the beginning.
     trust: Vec<NamedKey>,
+    /// For whom it is done, where that is known.
+    user: Option<User>,
     /// What was done, a line each.
     told: String,
 }
@@ -46,6 +49,7 @@ impl Order {
             paths,
             keep,
             trust: Vec::new(),
+            user: None,
             told: String::new(),
         }
     }
@@ -84,6 +88,11 @@ const PRIVILEGED: &[Part] = &[
         wanted: both,
         put: |_, order| program::put(order),
         take: program::take,
+    },
+    Part {
+        wanted: of_logon,
+        put: |_, order| users::put(order),
+        take: users::take,
     },
     Part {
         wanted: of_service,
@@ -164,7 +173,12 @@ pub(crate) fn form_to_install() -> Installable {
 }
 
 /// Installs a form. The service trusts these keys as soon as it runs.
-pub(crate) fn install(form: Installable, trust: &[NamedKey], answer_to: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn install(
+    form: Installable,
+    trust: &[NamedKey],
+    user: Option<User>,
+    answer_to: Option<&str>,
+) -> anyhow::Result<()> {
     let flag = match form {
         Installable::Logon => "--logon",
         Installable::Service => "--service",
@@ -173,19 +187,23 @@ pub(crate) fn install(form: Installable, trust: &[NamedKey], answer_to: Option<&
         return elevate::answer(pipe, |told| {
             privileged(told, |order| {
                 order.trust = trust.to_vec();
+                order.user = user;
                 put(PRIVILEGED, form, order)
             })
         });
     }
+    let user = users::current()?;
     let mut users = Order::new(Paths::standard()?, Keep::State);
     // First what somebody may say no to.
     let change = TrustChange {
         trust: trust.to_vec(),
         untrust: Vec::new(),
     };
-    let arguments = [vec!["install".to_owned(), flag.to_owned()], change.arguments()].concat();
+    let mut arguments = [vec!["install".to_owned(), flag.to_owned()], change.arguments()].concat();
+    arguments.extend(users::arguments(&user));
     let done = elevated(&this_program()?, &arguments, &mut users.told, |order| {
         order.trust = change.trust;
+        order.user = Some(user);
         put(PRIVILEGED, form, order)
     })
     .and_then(|()| put(USERS, form, &mut users))
@@ -194,12 +212,13 @@ pub(crate) fn install(form: Installable, trust: &[NamedKey], answer_to: Option<&
     done
 }
 
-/// Takes everything away, and what the program left on the machine. A second time there is nothing.
-pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<()> {
+/// Takes everything away, and what the program left on the machine, but for what other users need. A second time there is nothing.
+pub(crate) fn uninstall(keep: Keep, user: Option<User>, answer_to: Option<&str>) -> anyhow::Result<()> {
     if let Some(pipe) = answer_to {
         return elevate::answer(pipe, |told| {
             privileged(told, |order| {
                 order.keep = keep;
+                order.user = user;
                 take(PRIVILEGED, order)
             })
         });
@@ -208,14 +227,21 @@ pub(crate) fn uninstall(keep: Keep, answer_to: Option<&str>) -> anyhow::Result<(
     if keep == Keep::Nothing {
         arguments.push("--all".to_owned());
     }
+    let user = users::current()?;
+    arguments.extend(users::arguments(&user));
     let mut users = Order::new(Paths::standard()?, keep);
     let mut done = take(USERS, &mut users);
-    if is_anything_privileged(keep)? {
+    if is_anything_privileged(keep, &user)? {
         let rest = elevated(&this_program()?, &arguments, &mut users.told, |order| {
             order.keep = keep;
+            order.user = Some(user);
             take(PRIVILEGED, order)
         });
         done = done.and(rest);
+    } else if program::folder()?.exists() {
+        users
+            .told
+            .extend(users::left_for_others(Some(&user)).map(|left| format!("{left}\n")));
     }
     // Names in the hosts file may be the service's, and are gone with it.
     done = done.and(take(USERS_FILES, &mut users));
@@ -272,9 +298,15 @@ fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result
 }
 
 /// Whether there is a reason to ask for an administrator at all.
-fn is_anything_privileged(keep: Keep) -> anyhow::Result<bool> {
+fn is_anything_privileged(keep: Keep, user: &User) -> anyhow::Result<bool> {
     let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
-    Ok(program::folder()?.exists() || service::is_installed() || (keep == Keep::Nothing && has_state()?))
+    let has_program = || {
+        Ok::<_, anyhow::Error>(program::folder()?.exists() && users::left_for_others(Some(user)).is_none())
+    };
+    Ok(service::is_installed()
+        || users::is_written_down(user)
+        || has_program()?
+        || (keep == Keep::Nothing && has_state()?))
 }
 
 fn this_program() -> anyhow::Result<PathBuf> {

@@ -10,8 +10,9 @@ use anyhow::Context;
 use known_folders::KnownFolder;
 use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW};
 
-use super::{Order, known, random_name};
+use super::{Order, known, random_name, service, users};
 use crate::host::wide;
+use crate::service::NAME;
 
 const FILE: &str = "wslnet-companion.exe";
 /// What a program that was moved aside, and one that is being copied, is called.
@@ -46,9 +47,21 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// It stays for whoever still has it started: other users, and a service that could not be removed.
 pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
     let (folder, target) = (folder()?, path()?);
     if !folder.exists() {
+        return Ok(());
+    }
+    if service::is_installed() {
+        order.tell(format!(
+            "left: {}, which the service {NAME} runs",
+            target.display()
+        ));
+        return Ok(());
+    }
+    if let Some(left) = users::left_for_others(order.user.as_ref()) {
+        order.tell(left);
         return Ok(());
     }
     if target.exists() {

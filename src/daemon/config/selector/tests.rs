@@ -157,8 +157,8 @@ fn a_label_that_no_term_can_say_has_none() {
         ("group", &long),
     ] {
         let label = Label {
-            key: key.to_owned(),
-            value: value.to_owned(),
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
         };
 
         assert_eq!(term_for(&label), None, "{key}");
@@ -398,7 +398,7 @@ proptest! {
         other in "[ab ,*?!\\[\\]=-]{1,12}",
     ) {
         let text = value(text);
-        let label = Label { key: key.to_owned(), value: text.clone() };
+        let label = Label { key: key.to_owned().into(), value: text.clone().into() };
         if let Some(term) = term_for(&label) {
             prop_assert!(!key.contains(','), "no selector can name this key");
             let wanted = selector(&term);

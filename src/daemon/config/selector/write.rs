@@ -15,10 +15,10 @@ pub fn term_for(label: &Label) -> Option<String> {
         // Comma and blanks would end the term or be trimmed; in brackets they are characters like others.
         escaped(&label.value)
     } else {
-        label.value.clone()
+        label.value.to_string()
     };
     let term = format!("{}={value}", key.name());
-    let alone = Labels::from_iter([(label.key.as_str(), label.value.as_str())]);
+    let alone = Labels::from_iter([(label.key.as_ref(), label.value.as_ref())]);
     Selector::parse(&term)
         .is_ok_and(|selector| selector.matches(&alone))
         .then_some(term)

@@ -238,7 +238,7 @@ fn a_process_inside_a_container_is_found_by_the_containers_id() {
     containers.hear(DOCKER, now, shop(80));
     let inside = |id: &str| {
         let mut listener = listener("0.0.0.0:8090", 33, &["nginx"], now);
-        listener.owner.as_mut().unwrap().holders[0].container = Some(id.to_owned());
+        Arc::make_mut(listener.owner.as_mut().unwrap()).holders[0].container = Some(id.to_owned());
         listener
     };
     let answer = |containers: &Containers, id, seconds| {
@@ -270,7 +270,7 @@ fn the_program_that_watches_a_container_is_not_inside_of_it() {
     let now = Instant::now();
     let mut containers = Containers::default();
     let mut conmon = listener("0.0.0.0:80", 0, &["conmon"], now);
-    conmon.owner.as_mut().unwrap().holders[0].container =
+    Arc::make_mut(conmon.owner.as_mut().unwrap()).holders[0].container =
         Some("id of an infrastructure container".to_owned());
 
     containers.hear(PODMAN, now, shop(80));

@@ -5,7 +5,7 @@
 //! A user may make groups of any name below the one that was delegated to him, and go there with his own processes. So
 //! an inner name says no more than a process's name does; the outer ones he cannot choose.
 
-use super::value;
+use crate::labels::value;
 
 /// How many units, and how many slices, a process keeps. systemd nests no more than a handful; of more than this the
 /// outer ones are kept, which the user of the inner ones cannot choose.

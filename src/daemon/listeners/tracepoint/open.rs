@@ -1,4 +1,4 @@
-//! Opens a tracepoint: the only system calls here that need a right, and the only unsafe ones.
+//! Opens a tracepoint: the only system calls here that need a right.
 
 use std::io;
 use std::mem::size_of;
@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use perf_event_open_sys::bindings::{
-    PERF_FLAG_FD_CLOEXEC, PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_TYPE_TRACEPOINT, perf_event_attr,
+    PERF_FLAG_FD_CLOEXEC, PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_SAMPLE_TID, PERF_TYPE_TRACEPOINT,
+    perf_event_attr,
 };
 use perf_event_open_sys::{ioctls, perf_event_open};
 
@@ -25,6 +26,11 @@ pub(super) fn open(kind: Kind, id: u64, cpu: u32) -> io::Result<OwnedFd> {
     attributes.size = u32::try_from(size_of::<perf_event_attr>()).map_err(io::Error::other)?;
     attributes.config = id;
     attributes.__bindgen_anon_1.sample_period = 1;
+    attributes.sample_type = match kind {
+        // In the numbers of this PID namespace (perf_event_pid() of kernel/events/core.c).
+        Kind::Listeners => u64::from(PERF_SAMPLE_TID),
+        Kind::Fork | Kind::Exec | Kind::Exit => 0,
+    };
     attributes.__bindgen_anon_2.wakeup_events = 1;
     // For `Source::is_alive`.
     attributes.read_format = u64::from(PERF_FORMAT_TOTAL_TIME_ENABLED);

@@ -66,6 +66,11 @@ impl Rhythm {
         self.events.is_ok()
     }
 
+    /// See [`super::WakeUp::listening`].
+    pub(super) fn listening(&mut self) -> Vec<i32> {
+        self.events.as_mut().map(Tracepoints::makers).unwrap_or_default()
+    }
+
     /// See [`super::WakeUp::look_for_udp`].
     pub(super) fn look_for_udp(&mut self, has_udp: bool) {
         self.has_udp = has_udp;

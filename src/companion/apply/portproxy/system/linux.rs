@@ -4,6 +4,7 @@
 //! ```toml
 //! service = "running"     # or "stopped", "disabled", "missing"
 //! writable = true         # false: as for somebody who is no administrator
+//! answers = true          # false: as while Windows waits for the service and answers nobody in time
 //! reloads = 3             # how often the service was told to read its entries again
 //!
 //! [v4tov4]
@@ -56,6 +57,7 @@ enum State {
 struct Document {
     service: State,
     writable: bool,
+    answers: bool,
     reloads: u64,
     v4tov4: BTreeMap<String, String>,
     v4tov6: BTreeMap<String, String>,
@@ -68,6 +70,7 @@ impl Default for Document {
         Self {
             service: State::Running,
             writable: true,
+            answers: true,
             reloads: 0,
             v4tov4: BTreeMap::new(),
             v4tov6: BTreeMap::new(),
@@ -160,7 +163,7 @@ impl Machine {
 
     /// The service's state.
     pub fn service(&self) -> io::Result<Service> {
-        Ok(match self.read()?.service {
+        Ok(match self.answering()?.service {
             State::Running => Service::Running(None),
             State::Stopped => Service::Stopped,
             State::Disabled => Service::Disabled,
@@ -170,7 +173,7 @@ impl Machine {
 
     /// Has the service read its entries again.
     pub fn reload(&self) -> io::Result<()> {
-        let mut document = self.read()?;
+        let mut document = self.answering()?;
         document.reloads += 1;
         self.write(&document)
     }
@@ -190,6 +193,15 @@ impl Machine {
         match content {
             Some(content) => toml::from_slice(&content).map_err(io::Error::other),
             None => Ok(Document::default()),
+        }
+    }
+
+    fn answering(&self) -> io::Result<Document> {
+        let document = self.read()?;
+        if document.answers {
+            Ok(document)
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
         }
     }
 

@@ -1,4 +1,4 @@
-//! The firewall's settings and what group policy says of it. Only read, never written.
+//! The firewall's settings, and what group policy and the local settings say of it. Only read, never written.
 
 use windows::Win32::NetworkManagement::WindowsFirewall::{
     INetFwPolicy2, NET_FW_MODIFY_STATE_GP_OVERRIDE, NET_FW_MODIFY_STATE_INBOUND_BLOCKED,
@@ -6,29 +6,34 @@ use windows::Win32::NetworkManagement::WindowsFirewall::{
 };
 use windows_registry::LOCAL_MACHINE;
 
-use crate::firewall::look::{Policy, Profile, Void};
+use crate::firewall::look::{Origin, Policy, Profile, Void};
 use crate::host::Category;
 
 /// Where group policy writes, and where the local settings of the public profile are (read as `usbipd-win` reads them).
-const KEYS: [(&str, Option<Category>); 5] = [
+const KEYS: [(&str, Origin, Option<Category>); 5] = [
     (
         r"SOFTWARE\Policies\Microsoft\WindowsFirewall\PublicProfile",
+        Origin::GroupPolicy,
         Some(Category::Public),
     ),
     (
         r"SOFTWARE\Policies\Microsoft\WindowsFirewall\PrivateProfile",
+        Origin::GroupPolicy,
         Some(Category::Private),
     ),
     (
         r"SOFTWARE\Policies\Microsoft\WindowsFirewall\DomainProfile",
+        Origin::GroupPolicy,
         Some(Category::Domain),
     ),
     (
         r"SOFTWARE\Policies\Microsoft\WindowsFirewall\StandardProfile",
+        Origin::GroupPolicy,
         None,
     ),
     (
         r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\PublicProfile",
+        Origin::Local,
         Some(Category::Public),
     ),
 ];
@@ -36,7 +41,7 @@ const KEYS: [(&str, Option<Category>); 5] = [
 /// Those that make local rules void. A value that is missing does not.
 pub(super) fn policies() -> Vec<Policy> {
     let mut found = Vec::new();
-    for (path, category) in KEYS {
+    for (path, origin, category) in KEYS {
         // Everybody may read them; without a policy there is no key.
         let Ok(key) = LOCAL_MACHINE.open(path) else {
             continue;
@@ -53,6 +58,7 @@ pub(super) fn policies() -> Vec<Policy> {
         ];
         for (value, _) in voids.into_iter().filter(|(_, voids)| *voids) {
             found.push(Policy {
+                origin,
                 key: path.to_owned(),
                 value,
                 category,
@@ -108,7 +114,7 @@ mod tests {
         if std::env::var_os("WINELOADER").is_none() {
             return;
         }
-        for (path, category) in KEYS {
+        for (path, origin, category) in KEYS {
             let key = LOCAL_MACHINE.create(path).unwrap();
             for (value, harmless, voids) in [("AllowLocalPolicyMerge", 1, 0), ("DoNotAllowExceptions", 0, 1)]
             {
@@ -116,6 +122,7 @@ mod tests {
                 assert_eq!(policies(), []);
                 key.set_u32(value, voids).unwrap();
                 let found = Policy {
+                    origin,
                     key: path.to_owned(),
                     value,
                     category,

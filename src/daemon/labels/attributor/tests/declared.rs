@@ -192,10 +192,9 @@ fn an_environment_that_cannot_be_read_delays_nobody_and_may_say_off() {
 #[test]
 fn a_user_who_lets_us_wait_everywhere_harms_only_himself() {
     const NOBODY: u32 = 65_534;
-    let blockers: Vec<Option<Speaker>> = (0..declarations::LIMITS.per_user)
-        .map(|_| Speaker::blocker(NOBODY))
-        .collect();
-    let Some(blockers) = blockers.into_iter().collect::<Option<Vec<_>>>() else {
+    // At the first that cannot be made, no more are tried.
+    let blockers = (0..declarations::LIMITS.per_user).map(|_| Speaker::blocker(NOBODY));
+    let Some(blockers) = blockers.collect::<Option<Vec<_>>>() else {
         return;
     };
     let mut eyes = Eyes::impatient();
@@ -276,11 +275,11 @@ impl Eyes {
         eyes
     }
 
-    /// Waits no longer than the real one.
+    /// Waits no longer for words than the real one.
     fn impatient() -> Self {
         Self {
             scanner: Scanner::open(SourceChoice::Auto, UdpInterest::default()).unwrap(),
-            attributor: Attributor::new().unwrap(),
+            attributor: patient_with_looks(Attributor::new().unwrap()),
         }
     }
 
@@ -297,8 +296,13 @@ impl Eyes {
         let sockets: Vec<Socket> = speakers.iter().map(of).collect();
         let owners = self.attributor.attribute(&sockets, now);
         let seen = sockets.iter().zip(owners);
-        seen.map(|(socket, owner)| (labels_of(socket, owner.as_ref()), owner.unwrap().declared))
-            .collect()
+        seen.map(|(socket, owner)| {
+            (
+                labels_of(socket, owner.as_deref()),
+                owner.unwrap().declared.clone(),
+            )
+        })
+        .collect()
     }
 
     /// How many holders all that was looked at last has.

@@ -1,11 +1,15 @@
 //! Holders that come late, go, move and change their program, played by real processes. The time is made up, so that
 //! nobody waits for a look that is due in minutes.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
-use std::process::{ChildStdin, ChildStdout};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
+use tempfile::TempDir;
+
+use super::super::rhythm::LENT;
 use super::*;
 use crate::labels::labels_of;
 use crate::listeners::{Scanner, SourceChoice, UdpInterest};
@@ -68,6 +72,14 @@ for line in iter(sys.stdin.readline, ""):
             work()
             os._exit(0)
         os.read(ready, 1)
+    elif word == "fork":
+        service = os.fork()
+        if service == 0:
+            os.dup2(asked, 0)
+            call_me("worker")
+            os.close(ask)
+            os.read(0, 1)
+            os._exit(0)
     elif word == "move":
         os.write(ask, b".")
         os.read(ready, 1)
@@ -179,6 +191,77 @@ fn a_thread_with_descriptors_of_its_own_is_labelled() {
     assert_eq!(processes(&kept), ["secretdb"]);
 }
 
+/// A server beside which another process has always been, that is handed the listener when it is said so.
+const HANDING: &str = r#"
+import os, socket, sys
+
+here, there = socket.socketpair()
+friend = os.fork()
+if friend == 0:
+    here.close()
+    _, fds, _, _ = socket.recv_fds(there, 1, 1)
+    os.write(1, b"handed\n")
+    there.recv(1)
+    os._exit(0)
+there.close()
+listener = socket.create_server(("127.0.0.1", 0))
+os.write(1, f"{listener.getsockname()[1]}\n".encode())
+sys.stdin.readline()
+os.write(1, f"{friend}\n".encode())
+socket.send_fds(here, [b"."], [listener.fileno()])
+sys.stdin.readline()
+"#;
+
+#[test]
+fn an_old_process_that_is_handed_the_descriptor_is_found_by_a_rare_look_through_all() {
+    let mut stage = Stage::of(Actor::start(HANDING));
+    let start = Instant::now();
+    for seconds in [0, 5, 120] {
+        stage.at(start + 1000 * seconds * MS);
+    }
+    let friend = stage.actor.order("hand");
+    assert_eq!(stage.actor.answer(), "handed");
+
+    let soon = stage.holders(start + 130_000 * MS);
+    let later = stage.holders(start + 721_000 * MS);
+
+    let server = stage.pid().to_string();
+    assert_eq!(soon, std::slice::from_ref(&server));
+    assert_eq!(later, [server, friend]);
+}
+
+#[test]
+fn a_process_with_the_pid_of_another_one_is_looked_into() {
+    let mut stage = Stage::new();
+    stage.actor.order("call master");
+    let start = Instant::now();
+    let mut after = 120_000 * MS;
+    stage.at(start);
+    stage.at(start + after);
+
+    // One that the listener is not handed to, so that it is known as such; then a worker with its PID.
+    let deadline = Instant::now() + LONG;
+    let worker = loop {
+        assert!(Instant::now() < deadline, "no PID was used again");
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = other.id();
+        for _ in 0..3 {
+            after += 10_000 * MS;
+            stage.at(start + after);
+        }
+        other.kill().unwrap();
+        other.wait().unwrap();
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        let worker = stage.actor.order("fork");
+        if worker == pid.to_string() {
+            break worker;
+        }
+    };
+
+    let holders = stage.holders(start + after + 10_000 * MS);
+    assert!(holders.contains(&worker), "{worker} is not in {holders:?}");
+}
+
 /// An actor and an attributor that looks at its listener only.
 pub(super) struct Stage {
     actor: Actor,
@@ -203,12 +286,40 @@ impl Stage {
         self.actor.pid()
     }
 
-    /// The labels of the actor's listener at this moment.
-    pub(super) fn at(&mut self, now: Instant) -> crate::labels::Labels {
+    /// The PIDs of the holders of the actor's listener at this moment, the oldest first.
+    fn holders(&mut self, now: Instant) -> Vec<String> {
+        let sockets = self.sockets();
+        let owner = self.attributor.attribute(&sockets, now).remove(0);
+        let holders = owner.iter().flat_map(|owner| &owner.holders);
+        holders.map(|holder| holder.pid.to_string()).collect()
+    }
+
+    /// Those that are known by what is said of one process alone.
+    pub(super) fn holders_near(&mut self, maker: u32) -> Vec<String> {
+        let sockets = self.sockets();
+        let wanted = sockets.iter().map(|socket| socket.inode).collect();
+        let maker = i32::try_from(maker).unwrap();
+        let walk = self.attributor.processes.holders_near(&[maker], &wanted);
+        let holders = walk.holders.into_values().flatten();
+        holders.map(|holder| holder.process().pid.to_string()).collect()
+    }
+
+    /// Carries out an order of the actor; what that says.
+    pub(super) fn order(&mut self, order: &str) -> String {
+        self.actor.order(order)
+    }
+
+    fn sockets(&mut self) -> Vec<Socket> {
         let mut sockets = self.scanner.scan().unwrap();
         sockets.retain(|socket| socket.address.port() == self.actor.port);
+        sockets
+    }
+
+    /// The labels of the actor's listener at this moment.
+    pub(super) fn at(&mut self, now: Instant) -> crate::labels::Labels {
+        let sockets = self.sockets();
         let owner = self.attributor.attribute(&sockets, now).remove(0);
-        labels_of(&sockets[0], owner.as_ref())
+        labels_of(&sockets[0], owner.as_deref())
     }
 }
 
