@@ -60,14 +60,14 @@ async fn serve(seat: Seat, admission: Admission, client: TcpStream) {
         biased;
         () = admission.visit.cut.cancelled() => {}
         () = admission.route.cut.cancelled() => {}
-        () = relay(&admission, &client) => {}
+        () = relay(&admission, &client, &seat) => {}
     }
     drop(client);
     drop(admission);
     drop(seat);
 }
 
-async fn relay(admission: &Admission, client: &TcpStream) {
+async fn relay(admission: &Admission, client: &TcpStream, seat: &Seat) {
     let (forward, peer, target) = (&admission.forward, admission.peer, admission.route.target);
     let timeout = forward.budget.limits().dial_timeout;
     let service = match dial(target, forward.gate.as_ref(), timeout, forward.budget.outbound()).await {
@@ -79,7 +79,8 @@ async fn relay(admission: &Admission, client: &TcpStream) {
             return;
         }
     };
-    if pump(client, &service.stream, &forward.traffic, &forward.budget).await == End::Complete {
+    let end = pump(client, &service.stream, &forward.traffic, &forward.budget, seat).await;
+    if end == End::Complete {
         close_in_order(&SockRef::from(client));
         close_in_order(&SockRef::from(&service.stream));
     }

@@ -20,6 +20,9 @@ const MOST: usize = 4;
 /// How many connections more than the least busy lane a lane has before it gives new ones away. Each that it gives away wakes
 /// a thread, which costs short connections more than they gain.
 const SLACK: usize = 8;
+/// For how many connections a direction counts that carries bulk data: for so many that the next client goes to another lane, if
+/// there is one without such. One processor for two of them would be half of what each could carry.
+const BULK: usize = SLACK;
 
 /// The relay's threads. They start with the first listener, sleep while nothing happens, and end with this: its drop returns
 /// when every listener and every connection on them is closed. Listeners that come later are not taken on.
@@ -57,7 +60,8 @@ struct Running {
 #[derive(Debug)]
 struct Load {
     runtime: Handle,
-    connections: AtomicUsize,
+    /// One for each connection, and [`BULK`] for each direction that carries bulk data.
+    work: AtomicUsize,
 }
 
 /// One lane among its like.
@@ -70,6 +74,10 @@ pub(crate) struct Lane {
 /// The place of one connection on a lane; free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat(Lane);
+
+/// What bulk data add to the work of a lane, until dropped.
+#[derive(Debug)]
+pub(crate) struct Burden<'a>(&'a Load);
 
 impl Default for Lanes {
     /// A lane for each processor of the machine, four at most.
@@ -142,7 +150,7 @@ impl Running {
                 threads.push(start_thread(number, runtime, stop.clone())?);
                 Ok(Load {
                     runtime: handle,
-                    connections: AtomicUsize::new(0),
+                    work: AtomicUsize::new(0),
                 })
             })
             .collect::<io::Result<_>>()?;
@@ -200,20 +208,17 @@ impl Lane {
 
     /// A place for a connection that this lane has accepted: here, unless another lane has clearly less to do.
     pub(crate) fn seat(&self) -> Seat {
-        let loads = self
-            .all
-            .iter()
-            .map(|load| load.connections.load(Ordering::Relaxed));
-        let least = loads.enumerate().min_by_key(|(_, connections)| *connections);
-        let here = self.load().connections.load(Ordering::Relaxed);
+        let loads = self.all.iter().map(|load| load.work.load(Ordering::Relaxed));
+        let least = loads.enumerate().min_by_key(|(_, work)| *work);
+        let here = self.load().work.load(Ordering::Relaxed);
         let number = least
-            .filter(|(_, connections)| here >= connections + SLACK)
+            .filter(|(_, work)| here >= work + SLACK)
             .map_or(self.number, |(number, _)| number);
         let lane = Self {
             all: Arc::clone(&self.all),
             number,
         };
-        lane.load().connections.fetch_add(1, Ordering::Relaxed);
+        lane.load().work.fetch_add(1, Ordering::Relaxed);
         Seat(lane)
     }
 
@@ -228,6 +233,13 @@ impl Seat {
         &self.0
     }
 
+    /// To be kept while a direction of this connection carries bulk data.
+    pub(crate) fn burden(&self) -> Burden<'_> {
+        let load = self.0.load();
+        load.work.fetch_add(BULK, Ordering::Relaxed);
+        Burden(load)
+    }
+
     /// Whether it is on that lane.
     pub(crate) fn is_on(&self, lane: &Lane) -> bool {
         self.0.number == lane.number
@@ -236,6 +248,12 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.load().connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.load().work.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Burden<'_> {
+    fn drop(&mut self) {
+        self.0.work.fetch_sub(BULK, Ordering::Relaxed);
     }
 }

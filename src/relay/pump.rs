@@ -19,6 +19,7 @@ use self::direction::Direction;
 pub(crate) use self::held::Held;
 use self::side::{Broken, Side};
 use crate::budget::Budget;
+use crate::lanes::Seat;
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +42,16 @@ pub(crate) struct Traffic {
 /// Carries everything between `client` and `service`.
 ///
 /// There is no idle limit, also not when one side has finished: the answer to a request may take minutes.
-pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic, budget: &Budget) -> End {
+pub(crate) async fn pump(
+    client: &TcpStream,
+    service: &TcpStream,
+    traffic: &Traffic,
+    budget: &Budget,
+    seat: &Seat,
+) -> End {
     let (client, service) = (&Side::new(client), &Side::new(service));
-    let mut inward = pin!(Direction::new(client, service, &traffic.inward, budget).carry());
-    let mut outward = pin!(Direction::new(service, client, &traffic.outward, budget).carry());
+    let mut inward = pin!(Direction::new(client, service, &traffic.inward, budget, seat).carry());
+    let mut outward = pin!(Direction::new(service, client, &traffic.outward, budget, seat).carry());
 
     let (first, rest, finished) = tokio::select! {
         first = &mut inward => (first, outward, client),

@@ -9,6 +9,7 @@ use super::pace::{Pace, with_scratch};
 use super::read::read_now;
 use super::side::{Broken, Side, is_transient};
 use crate::budget::Budget;
+use crate::lanes::{Burden, Seat};
 
 /// Bytes that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
 const BURST: usize = 1024 * 1024;
@@ -51,6 +52,8 @@ pub(super) struct Direction<'a> {
     sink: &'a Side<'a>,
     count: &'a AtomicU64,
     budget: &'a Budget,
+    seat: &'a Seat,
+    burden: Option<Burden<'a>>,
     pace: Pace,
     express: Express,
 }
@@ -62,12 +65,15 @@ impl<'a> Direction<'a> {
         sink: &'a Side<'a>,
         count: &'a AtomicU64,
         budget: &'a Budget,
+        seat: &'a Seat,
     ) -> Self {
         Self {
             source,
             sink,
             count,
             budget,
+            seat,
+            burden: None,
             pace: Pace::default(),
             express: Express::default(),
         }
@@ -77,7 +83,9 @@ impl<'a> Direction<'a> {
     pub(super) async fn carry(mut self) -> Result<(), Broken> {
         loop {
             self.more().await?;
-            match self.burst().await? {
+            let pause = self.burst().await?;
+            self.weigh();
+            match pause {
                 Pause::Empty => {}
                 Pause::Enough => tokio::task::yield_now().await,
                 Pause::End => break,
@@ -101,6 +109,7 @@ impl<'a> Direction<'a> {
                 Err(_elapsed) => {
                     self.express.close();
                     self.pace = Pace::default();
+                    self.weigh();
                 }
             }
         }
@@ -122,6 +131,13 @@ impl<'a> Direction<'a> {
             }
         }
         Ok(Pause::Enough)
+    }
+
+    /// Tells the lane whether it carries bulk data.
+    fn weigh(&mut self) {
+        if self.pace.is_bulk() != self.burden.is_some() {
+            self.burden = self.pace.is_bulk().then(|| self.seat.burden());
+        }
     }
 
     /// Reads once and hands on what the sink takes without waiting.

@@ -112,6 +112,23 @@ async fn many_connections_of_one_listener_are_shared_out_among_all_lanes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_one_stream_is_heavy_the_next_goes_to_another_lane() {
+    let (lanes, asked) = (Lanes::new(2), Arc::<Asked>::default());
+    let bench = Bench::with(Limits::default(), asked.clone(), &lanes).await;
+    let (mut client, mut service) = bench.connect().await;
+    let pouring = tokio::spawn(async move { while service.write_all(&[7; 1 << 16]).await.is_ok() {} });
+    in_time(client.read_exact(&mut vec![0; 8 << 20])).await.unwrap();
+
+    let second = bench.connect().await;
+
+    let (accepting, dialling) = asked.threads();
+    assert_eq!((distinct(&accepting), distinct(&dialling)), (1, 2));
+    drop((client, second));
+    in_time(pouring).await.unwrap();
+    bench.until_deserted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_panics_costs_one_client_and_no_lane() {
     let lanes = Lanes::new(1);
     let gate = Arc::new(Panics(Mutex::new(vec![Question::Permits, Question::Admits])));
