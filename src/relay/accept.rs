@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection;
 use crate::entrance::Entrance;
 use crate::forward::Forward;
+use crate::lanes::Lane;
 
 /// The rest after a failure that the next accept would meet again, such as a lack of descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -21,11 +23,12 @@ pub(crate) async fn accept(
     address: SocketAddr,
     forward: Arc<Forward>,
     entrance: Arc<Entrance>,
+    lane: Lane,
     stop: CancellationToken,
 ) {
-    // Cancelled between two accepts only: a client that was accepted is always admitted.
+    // Cancelled between two accepts only: a client that was accepted is always seen to.
     let _stopped = stop
-        .run_until_cancelled(accept_all(&listener, address, &forward, &entrance))
+        .run_until_cancelled(accept_all(&listener, address, &forward, &entrance, &lane))
         .await;
 }
 
@@ -34,10 +37,15 @@ async fn accept_all(
     address: SocketAddr,
     forward: &Arc<Forward>,
     entrance: &Entrance,
+    lane: &Lane,
 ) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => forward.admit(client, peer, address, entrance),
+            Ok((client, peer)) => {
+                if let Some(admission) = forward.admit(&client, peer, address, entrance) {
+                    connection::start(client, admission, lane);
+                }
+            }
             Err(error) if concerns_one_client(&error) => {
                 tracing::debug!(%address, %error, "a client left before it was accepted");
             }

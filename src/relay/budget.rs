@@ -1,12 +1,12 @@
 //! What all forwards of a program share: how many connections and flows there may be, which sockets are our own, and how
 //! often trouble is worth a warning. Counts only; it opens and closes nothing.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::crowd::Crowd;
 use crate::outbound::Outbound;
 use crate::pump::Held;
 use crate::seldom::Seldom;
@@ -110,12 +110,12 @@ impl Budget {
     }
 
     /// The right to one connection of the forward whose live connections `live` counts.
-    pub(crate) fn connection_slot(&self, live: &Arc<watch::Sender<usize>>) -> Option<Slot> {
+    pub(crate) fn connection_slot(&self, live: &Arc<Crowd>) -> Option<Slot> {
         Slot::take(&self.connections, live)
     }
 
     /// The right to one flow of the forward whose live flows `live` counts.
-    pub(crate) fn flow_slot(&self, live: &Arc<watch::Sender<usize>>) -> Option<Slot> {
+    pub(crate) fn flow_slot(&self, live: &Arc<Crowd>) -> Option<Slot> {
         Slot::take(&self.flows, live)
     }
 
@@ -172,7 +172,7 @@ fn is_due(seldom: &Mutex<Seldom>) -> bool {
 struct Pool {
     per_forward: usize,
     total: usize,
-    taken: AtomicUsize,
+    taken: Crowd,
 }
 
 impl Pool {
@@ -180,12 +180,12 @@ impl Pool {
         Arc::new(Self {
             per_forward,
             total,
-            taken: AtomicUsize::new(0),
+            taken: Crowd::default(),
         })
     }
 
     fn taken(&self) -> usize {
-        self.taken.load(Ordering::Acquire)
+        self.taken.count()
     }
 }
 
@@ -193,28 +193,17 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pool: Arc<Pool>,
-    live: Arc<watch::Sender<usize>>,
+    live: Arc<Crowd>,
 }
 
 impl Slot {
     /// Takes a slot of the pool and of the forward whose share of it `live` counts, or none of both.
-    fn take(pool: &Arc<Pool>, live: &Arc<watch::Sender<usize>>) -> Option<Self> {
-        let take_one = |taken: usize, limit: usize| (taken < limit).then_some(taken + 1);
-
-        pool.taken
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                take_one(taken, pool.total)
-            })
-            .ok()?;
-        let taken = live.send_if_modified(|taken| match take_one(*taken, pool.per_forward) {
-            Some(more) => {
-                *taken = more;
-                true
-            }
-            None => false,
-        });
-        if !taken {
-            pool.taken.fetch_sub(1, Ordering::AcqRel);
+    fn take(pool: &Arc<Pool>, live: &Arc<Crowd>) -> Option<Self> {
+        if !pool.taken.enter(pool.total) {
+            return None;
+        }
+        if !live.enter(pool.per_forward) {
+            pool.taken.leave();
             return None;
         }
         Some(Self {
@@ -226,8 +215,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.taken.fetch_sub(1, Ordering::AcqRel);
-        self.live.send_modify(|live| *live -= 1);
+        self.pool.taken.leave();
+        self.live.leave();
     }
 }
 
@@ -244,7 +233,7 @@ mod tests {
             total: 3,
             ..Limits::default()
         });
-        let (one, other) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
+        let (one, other) = (Arc::<Crowd>::default(), Arc::<Crowd>::default());
 
         let first = budget.connection_slot(&one).unwrap();
         let _second = budget.connection_slot(&one).unwrap();
@@ -253,10 +242,10 @@ mod tests {
 
         let _third = budget.connection_slot(&other).unwrap();
         assert!(budget.connection_slot(&other).is_none(), "the total");
-        assert_eq!(*other.borrow(), 1);
+        assert_eq!(other.count(), 1);
 
         drop(first);
-        assert_eq!((budget.connections(), *one.borrow()), (2, 1));
+        assert_eq!((budget.connections(), one.count()), (2, 1));
         assert!(budget.connection_slot(&other).is_some());
     }
 
@@ -268,12 +257,12 @@ mod tests {
             flows_total: 1,
             ..Limits::default()
         });
-        let (connections, flows) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
+        let (connections, flows) = (Arc::<Crowd>::default(), Arc::<Crowd>::default());
 
         let _connection = budget.connection_slot(&connections).unwrap();
         let flow = budget.flow_slot(&flows).unwrap();
 
-        assert!(budget.flow_slot(&Arc::new(watch::Sender::new(0))).is_none());
+        assert!(budget.flow_slot(&Arc::<Crowd>::default()).is_none());
         assert_eq!((budget.connections(), budget.flows()), (1, 1));
         drop(flow);
         assert_eq!((budget.connections(), budget.flows()), (1, 0));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket};
 use tokio::net::TcpStream;
 
 use crate::gate::Gate;
@@ -90,7 +90,10 @@ async fn attempt(socket: Socket, target: SocketAddr, outbound: &Arc<Outbound>) -
         .map_err(DialError::Connect)?;
     let stream = TcpStream::from_std(socket.into()).map_err(DialError::Socket)?;
 
-    claim.settle(connected(&stream).await.map_err(DialError::Connect)?);
+    connected(&stream).await.map_err(DialError::Connect)?;
+    if !claim.is_settled() {
+        claim.settle(stream.local_addr().map_err(DialError::Connect)?);
+    }
     Ok(Dialled {
         stream,
         _claim: claim,
@@ -98,8 +101,7 @@ async fn attempt(socket: Socket, target: SocketAddr, outbound: &Arc<Outbound>) -
 }
 
 fn new_socket(target: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let socket = platform::new_nonblocking(Domain::for_address(target))?;
     options::prepare(&socket)?;
     platform::fail_fast(&socket);
     Ok(socket)
@@ -117,14 +119,17 @@ fn start_connect(socket: &Socket, target: SocketAddr) -> io::Result<SocketAddr> 
         .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Waits for the outcome of the connect, which is an error on the socket or its being writable.
-async fn connected(stream: &TcpStream) -> io::Result<SocketAddr> {
-    stream.writable().await?;
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
+/// Waits for the outcome of the connect. A socket that is connected has a peer; the others have an error.
+async fn connected(stream: &TcpStream) -> io::Result<()> {
+    // A target on this machine, or on a virtual network of it, has answered before the connect returns.
+    if stream.peer_addr().is_ok() {
+        return Ok(());
     }
-    stream.peer_addr()?;
-    stream.local_addr()
+    stream.writable().await?;
+    match stream.peer_addr() {
+        Ok(_peer) => Ok(()),
+        Err(no_peer) => Err(stream.take_error()?.unwrap_or(no_peer)),
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

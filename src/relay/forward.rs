@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::connection;
+use crate::connection::Admission;
+use crate::crowd::Crowd;
 use crate::entrance::Entrance;
-use crate::gate::Gate;
+use crate::gate::{Gate, guarded};
 use crate::options;
 use crate::pump::Traffic;
 
@@ -91,13 +91,13 @@ pub(crate) struct Forward {
     pub(crate) tally: Tally,
     pub(crate) traffic: Traffic,
     route: Mutex<Route>,
-    live: Arc<watch::Sender<usize>>,
+    live: Arc<Crowd>,
 }
 
 impl Forward {
     pub(crate) fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
-            gate,
+            gate: guarded(gate),
             budget,
             tally: Tally::default(),
             traffic: Traffic::default(),
@@ -105,7 +105,7 @@ impl Forward {
                 target,
                 cut: CancellationToken::new(),
             }),
-            live: Arc::new(watch::Sender::new(0)),
+            live: Arc::default(),
         })
     }
 
@@ -133,59 +133,57 @@ impl Forward {
 
     /// Returns when no connection is left.
     pub(crate) async fn deserted(&self) {
-        let mut live = self.live.subscribe();
-        // It fails only once the sender is gone, and that is ours.
-        let _zero = live.wait_for(|live| *live == 0).await;
+        self.live.deserted().await;
     }
 
-    /// Takes on one client or resets it. Never waits: the connection runs on a task of its own.
+    /// What a client is granted; `None` if it is to be reset.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        client: TcpStream,
+        client: &TcpStream,
         peer: SocketAddr,
         listener: SocketAddr,
         entrance: &Entrance,
-    ) {
-        if let Err(error) = options::prepare(&SockRef::from(&client)) {
+    ) -> Option<Admission> {
+        if let Err(error) = options::prepare_accepted(&SockRef::from(client)) {
             tracing::debug!(%peer, %error, "a client's socket took no options");
         }
-        let ours = client
-            .local_addr()
-            .is_ok_and(|local| self.budget.outbound().contains(peer, local));
+        let local = if listener.ip().is_unspecified() {
+            client.local_addr()
+        } else {
+            Ok(listener)
+        };
+        let ours = local.is_ok_and(|local| self.budget.outbound().contains(peer, local));
         if ours {
             self.tally.refused_loops.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, target = %self.target(), "a forward leads back to itself; client reset");
-            return;
+            return None;
         }
         if let Err(reason) = self.gate.admits(canonical(peer), listener) {
             self.tally.refused_clients.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, target = %self.target(), reason, "a client may not come in; reset");
-            return;
+            return None;
         }
         let Some(slot) = self.budget.connection_slot(&self.live) else {
             self.tally.refused_by_limit.fetch_add(1, Ordering::Relaxed);
             self.report_limit(peer);
-            return;
+            return None;
         };
         self.tally.accepted.fetch_add(1, Ordering::Relaxed);
-        let route = self.lock_route().clone();
-        let visit = entrance.visit();
-        tokio::spawn(connection::serve(
-            Arc::clone(self),
-            slot,
-            client,
+        Some(Admission {
+            forward: Arc::clone(self),
             peer,
-            route,
-            visit,
-        ));
+            route: self.lock_route().clone(),
+            _slot: slot,
+            visit: entrance.visit(),
+        })
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        self.tally.counters(*self.live.borrow(), &self.traffic)
+        self.tally.counters(self.live.count(), &self.traffic)
     }
 
     fn report_limit(&self, peer: SocketAddr) {
-        let (target, live, total) = (self.target(), *self.live.borrow(), self.budget.connections());
+        let (target, live, total) = (self.target(), self.live.count(), self.budget.connections());
         if self.budget.warn_of_limit() {
             tracing::warn!(%peer, %target, live, total, "too many connections; new clients are reset");
         } else {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,8 @@ use crate::budget::Budget;
 use crate::entrance::Entrance;
 use crate::forward::{Counters, Forward};
 use crate::gate::Gate;
+use crate::lanes::{Lanes, Road};
+use crate::options;
 
 /// What becomes of live connections when their listener or their forward ends. UDP flows always end with their listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum ListenError {
     /// The system did not tell the socket's address.
     #[error("the listening socket has no usable address")]
     Address(#[source] io::Error),
-    /// The runtime could not watch the socket.
+    /// No lane could watch the socket.
     #[error("cannot watch the listening socket at {address}")]
     Watch {
         /// Where it listens.
@@ -49,11 +52,12 @@ pub enum ListenError {
 
 /// One forward: its target, its live connections, its counters. Listeners come and go.
 ///
-/// Dropping it leaves nothing open: listeners close and connections are reset, both as soon as the runtime comes to it.
+/// Dropping it leaves nothing open: listeners close and connections are reset, both as soon as their lanes come to it.
 /// [`Forwarder::close`] waits for that, and can leave the connections alone.
 #[derive(Debug)]
 pub struct Forwarder {
     forward: Arc<Forward>,
+    road: Arc<Road>,
     listeners: BTreeMap<SocketAddr, Listener>,
     at_drop: Connections,
 }
@@ -66,11 +70,12 @@ struct Listener {
 }
 
 impl Forwarder {
-    /// A forward to `target` without listeners.
+    /// A forward to `target` without listeners. What it will have runs on `lanes`, and ends with them.
     #[must_use]
-    pub fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>) -> Self {
+    pub fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>, lanes: &Lanes) -> Self {
         Self {
             forward: Forward::new(target, gate, budget),
+            road: lanes.road(),
             listeners: BTreeMap::new(),
             at_drop: Connections::Cut,
         }
@@ -80,26 +85,27 @@ impl Forwarder {
     ///
     /// # Errors
     /// See [`ListenError`].
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with I/O and time.
     pub fn listen(&mut self, listener: std::net::TcpListener) -> Result<SocketAddr, ListenError> {
         let address = listener.local_addr().map_err(ListenError::Address)?;
         if self.listeners.contains_key(&address) {
             return Err(ListenError::Duplicate(address));
         }
+        let watch = |source| ListenError::Watch { address, source };
+        let lane = self.road.lane().map_err(watch)?;
         // Tokio panics at a blocking socket; saying it twice costs nothing.
-        let watched = listener
-            .set_nonblocking(true)
-            .and_then(|()| TcpListener::from_std(listener));
-        let listener = watched.map_err(|source| ListenError::Watch { address, source })?;
-
+        listener.set_nonblocking(true).map_err(watch)?;
+        options::prepare_listening(&SockRef::from(&listener));
+        let watched = {
+            let _lane = lane.enter();
+            TcpListener::from_std(listener)
+        };
         let (entrance, stop) = (Arc::<Entrance>::default(), CancellationToken::new());
-        let task = tokio::spawn(accept(
-            listener,
+        let task = lane.spawn(accept(
+            watched.map_err(watch)?,
             address,
             Arc::clone(&self.forward),
             Arc::clone(&entrance),
+            lane.clone(),
             stop.clone(),
         ));
         let listener = Listener { entrance, stop, task };
@@ -187,9 +193,11 @@ impl Drop for Forwarder {
     }
 }
 
-/// Waits for the accepting task, which owns the socket.
+/// Waits for the accepting task, which owns the socket. It may have ended before, with its lane.
 async fn ended(listener: Listener) {
-    if let Err(error) = listener.task.await {
+    if let Err(error) = listener.task.await
+        && error.is_panic()
+    {
         tracing::error!(%error, "the task of a listener failed; its port is closed");
     }
 }

@@ -7,6 +7,8 @@
 //! A [`UdpForwarder`] carries one UDP forward, with the same manners as far as datagrams have any: a flow for each
 //! client, with a socket of its own towards the target, and answers for nobody but those who asked.
 //!
+//! Both run on [`Lanes`], threads of the relay's own: what floods them slows down nobody else in the program.
+//!
 //! They are not here to decide anything. They never bind a listening socket, know no policy and no protocol above TCP
 //! and UDP; who may come in and what may be dialled is the [`Gate`]'s to say, how much there may be at a time is the
 //! [`Budget`]'s.
@@ -14,11 +16,13 @@
 mod accept;
 mod budget;
 mod connection;
+mod crowd;
 mod dial;
 mod entrance;
 mod forward;
 mod forwarder;
 mod gate;
+mod lanes;
 mod options;
 mod outbound;
 mod pump;
@@ -31,4 +35,5 @@ pub use budget::{Budget, Limits};
 pub use forward::Counters;
 pub use forwarder::{Connections, Forwarder, ListenError};
 pub use gate::Gate;
+pub use lanes::Lanes;
 pub use udp::UdpForwarder;

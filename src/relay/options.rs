@@ -5,6 +5,16 @@ use std::time::Duration;
 
 use socket2::{Socket, TcpKeepalive};
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as platform;
+#[cfg(target_os = "linux")]
+use linux as platform;
+
 /// A client or a virtual machine that vanished without a word is asked after this long,
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// and then this often, until the system gives up on it.
@@ -16,12 +26,31 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// # Errors
 /// Those of the first option that the system refuses.
 pub(crate) fn prepare(socket: &Socket) -> io::Result<()> {
-    socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL);
-    socket.set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)?;
+    // The last: who has it has the others, see `prepare_accepted`.
+    socket.set_linger(Some(Duration::ZERO))
+}
+
+/// Prepares the clients of a listening socket, where the system lets them inherit. Those of a socket that refuses are prepared
+/// one by one.
+pub(crate) fn prepare_listening(socket: &Socket) {
+    platform::bequeath(socket);
+}
+
+/// Prepares an accepted socket, unless it is so by inheritance. Clients that were there before their listener was prepared
+/// are not.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub(crate) fn prepare_accepted(socket: &Socket) -> io::Result<()> {
+    if platform::has_inherited(socket) {
+        return Ok(());
+    }
+    prepare(socket)
 }
 
 /// What is still on its way may arrive after the close. A socket that refuses this is dead already.
@@ -67,5 +96,21 @@ mod tests {
         assert_prepared(&socket);
         close_in_order(&socket);
         assert_eq!(socket.linger().unwrap(), None);
+    }
+
+    #[test]
+    fn a_client_is_prepared_whether_it_came_before_its_listener_was_or_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _early = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        prepare_listening(&SockRef::from(&listener));
+        let _late = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+
+        let (early, late) = (listener.accept().unwrap().0, listener.accept().unwrap().0);
+
+        assert_prepared(&SockRef::from(&late));
+        for client in [early, late] {
+            prepare_accepted(&SockRef::from(&client)).unwrap();
+            assert_prepared(&SockRef::from(&client));
+        }
     }
 }

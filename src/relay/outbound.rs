@@ -72,6 +72,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// Whether the local address is fully known.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.path.0.0.is_unspecified()
+    }
+
     /// The socket is connected and its local address fully known.
     pub(crate) fn settle(&mut self, address: SocketAddr) {
         let settled = (place(address), self.path.1);
@@ -138,9 +143,11 @@ mod tests {
         let outbound = Arc::new(Outbound::default());
 
         let mut claim = claim(&outbound, "0.0.0.0:5000");
+        assert!(!claim.is_settled());
         assert!(outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
 
         claim.settle(at("10.0.0.1:5000"));
+        assert!(claim.is_settled());
         assert!(outbound.contains(at("10.0.0.1:5000"), at(TARGET)));
         assert!(!outbound.contains(at("10.0.0.2:5000"), at(TARGET)));
     }

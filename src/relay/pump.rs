@@ -5,11 +5,12 @@ mod direction;
 mod express;
 mod held;
 mod pace;
+mod read;
+mod rest;
 mod side;
 
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -18,9 +19,7 @@ use self::direction::Direction;
 pub(crate) use self::held::Held;
 use self::side::{Broken, Side};
 use crate::budget::Budget;
-
-/// How often a side that has nothing more to say is asked whether it was reset, where no event tells.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::lanes::Seat;
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +42,16 @@ pub(crate) struct Traffic {
 /// Carries everything between `client` and `service`.
 ///
 /// There is no idle limit, also not when one side has finished: the answer to a request may take minutes.
-pub(crate) async fn pump(client: &TcpStream, service: &TcpStream, traffic: &Traffic, budget: &Budget) -> End {
+pub(crate) async fn pump(
+    client: &TcpStream,
+    service: &TcpStream,
+    traffic: &Traffic,
+    budget: &Budget,
+    seat: &Seat,
+) -> End {
     let (client, service) = (&Side::new(client), &Side::new(service));
-    let mut inward = pin!(Direction::new(client, service, &traffic.inward, budget).carry());
-    let mut outward = pin!(Direction::new(service, client, &traffic.outward, budget).carry());
+    let mut inward = pin!(Direction::new(client, service, &traffic.inward, budget, seat).carry());
+    let mut outward = pin!(Direction::new(service, client, &traffic.outward, budget, seat).carry());
 
     let (first, rest, finished) = tokio::select! {
         first = &mut inward => (first, outward, client),
@@ -73,7 +78,7 @@ async fn reset(stream: &TcpStream) {
     loop {
         tokio::select! {
             _ = stream.ready(Interest::ERROR) => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = rest::before_a_look() => {}
         }
         // Windows reports an abort as "write side closed" and not as an error (mio 1.2, sys/windows/event.rs).
         let closed = tokio::select! {

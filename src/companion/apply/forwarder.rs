@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wslnet_protocol::Protocol;
-use wslnet_relay::{Budget, Connections, Counters, Gate, ListenError, UdpForwarder};
+use wslnet_relay::{Budget, Connections, Counters, Gate, Lanes, ListenError, UdpForwarder};
 
 use crate::host::{BindError, BindRound};
 use crate::plan;
@@ -53,10 +53,11 @@ impl Forwarder {
         target: SocketAddr,
         gate: Arc<dyn Gate>,
         budget: Arc<Budget>,
+        lanes: &Lanes,
     ) -> Self {
         match protocol {
-            Protocol::Tcp => Self::Tcp(wslnet_relay::Forwarder::new(target, gate, budget)),
-            Protocol::Udp => Self::Udp(UdpForwarder::new(target, gate, budget)),
+            Protocol::Tcp => Self::Tcp(wslnet_relay::Forwarder::new(target, gate, budget, lanes)),
+            Protocol::Udp => Self::Udp(UdpForwarder::new(target, gate, budget, lanes)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use wslnet_console::output::chain;
 use wslnet_protocol::{ForwardId, Protocol};
-use wslnet_relay::{Budget, Connections, Counters, Gate, Limits};
+use wslnet_relay::{Budget, Connections, Counters, Gate, Lanes, Limits};
 
 use super::forwarder::{Door, Forwarder, NotListening};
 use crate::host::{self, Awake, BindError, BindRound, Obstacle, Obstacles};
@@ -31,6 +31,8 @@ pub struct Relays {
     actual: Actual,
     draining: Vec<Draining>,
     search: Search,
+    /// The control port and whoever decides here are not on them. Last, as nothing is left on them by then.
+    lanes: Lanes,
 }
 
 /// The search for whatever keeps ports from being opened.
@@ -112,6 +114,7 @@ impl Relays {
             actual: Actual::default(),
             draining: Vec::new(),
             search: Search::default(),
+            lanes: Lanes::default(),
         }
     }
 
@@ -221,7 +224,8 @@ impl Relays {
     }
 
     fn open(&mut self, key: Key, distro: String, id: ForwardId, target: SocketAddr) {
-        let forwarder = Forwarder::new(key.protocol, target, self.gate.clone(), self.budget.clone());
+        let (gate, budget) = (self.gate.clone(), self.budget.clone());
+        let forwarder = Forwarder::new(key.protocol, target, gate, budget, &self.lanes);
         let applied = Applied {
             distro,
             id,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use wslnet_console::output::chain;
-use wslnet_relay::{Budget, Connections, Forwarder, Limits};
+use wslnet_relay::{Budget, Connections, Forwarder, Lanes, Limits};
 
 use super::gate::CompanionOnly;
 use super::listen::listen;
@@ -15,6 +15,8 @@ use super::{Bridge, BridgeState, BridgeStates, BridgeWants};
 
 /// How many bridges there may be at a time: any program can listen on a thousand addresses of loopback.
 pub(super) const MOST: usize = 256;
+/// How many threads carry their bytes: whoever watches the listeners is not on them.
+const LANES: usize = 2;
 
 /// A connection takes two descriptors. With all bridges, all connections and all pipes for bulk data that is 2,432 of the 4,096
 /// that the unit grants (`LimitNOFILE`); the rest is for what the daemon is there for. No single service can take more than a quarter.
@@ -45,6 +47,8 @@ pub(super) struct Bridges {
     draining: Vec<Open>,
     /// The companion that was known last.
     companion: Option<IpAddr>,
+    /// Started with the first bridge. Last, as nothing is left on them by then.
+    lanes: Lanes,
 }
 
 /// A bridge that is open, or one whose port is closed while its connections go on.
@@ -66,6 +70,7 @@ impl Bridges {
             failed: BTreeMap::new(),
             draining: Vec::new(),
             companion: None,
+            lanes: Lanes::new(LANES),
         }
     }
 
@@ -179,7 +184,8 @@ impl Bridges {
             ));
         }
         let listener = listen(bridge.address, bridge.port).map_err(|error| chain(&error))?;
-        let mut forwarder = Forwarder::new(target, Arc::clone(&self.gate) as _, Arc::clone(&self.budget));
+        let (gate, budget) = (Arc::clone(&self.gate) as _, Arc::clone(&self.budget));
+        let mut forwarder = Forwarder::new(target, gate, budget, &self.lanes);
         let at = forwarder.listen(listener).map_err(|error| chain(&error))?;
         Ok((forwarder, at))
     }

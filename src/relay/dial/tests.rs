@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use socket2::Type;
 use tokio::net::TcpListener;
 
 use super::*;

@@ -3,7 +3,12 @@
 use std::io;
 
 use nix::errno::Errno;
-use socket2::Socket;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// A TCP socket that never waits, by one system call.
+pub(super) fn new_nonblocking(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))
+}
 
 /// Does nothing: the first reset ends a connect here.
 pub(super) fn fail_fast(_socket: &Socket) {}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use socket2::Socket;
+use socket2::{Domain, Protocol, Socket, Type};
 use windows_sys::Win32::Networking::WinSock::{SIO_TCP_INITIAL_RTO, TCP_INITIAL_RTO_PARAMETERS};
 
 use crate::winsock;
@@ -12,6 +12,13 @@ const RTT_UNSPECIFIED: u16 = 0xFFFF;
 /// `TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS` of mstcpip.h, as the byte that the structure holds. Not 0xFF, which means
 /// "unspecified".
 const NO_SYN_RETRANSMISSIONS: u8 = 0xFE;
+
+/// A TCP socket that never waits.
+pub(super) fn new_nonblocking(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
 
 /// Keeps Windows from sending its SYN again after a reset, which makes every refused connect last two seconds. It also
 /// stops the repetition of SYNs that got no answer, as from a full queue: there the connect times out, and the caller

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::express::Express;
 use super::held::Stuck;
 use super::pace::{Pace, with_scratch};
+use super::read::read_now;
 use super::side::{Broken, Side, is_transient};
 use crate::budget::Budget;
+use crate::lanes::{Burden, Seat};
 
 /// Bytes that a direction carries before it lets others run: reads that succeed at once never wait by themselves.
 const BURST: usize = 1024 * 1024;
@@ -26,6 +28,16 @@ enum Step<'a> {
     End,
 }
 
+/// Why a direction stops carrying for now.
+enum Pause {
+    /// Nothing is there to be read now.
+    Empty,
+    /// It is others' turn.
+    Enough,
+    /// Nothing will ever be there again.
+    End,
+}
+
 /// Where bytes are that the sink does not take now.
 enum Rest<'a> {
     /// Here.
@@ -40,6 +52,8 @@ pub(super) struct Direction<'a> {
     sink: &'a Side<'a>,
     count: &'a AtomicU64,
     budget: &'a Budget,
+    seat: &'a Seat,
+    burden: Option<Burden<'a>>,
     pace: Pace,
     express: Express,
 }
@@ -51,28 +65,38 @@ impl<'a> Direction<'a> {
         sink: &'a Side<'a>,
         count: &'a AtomicU64,
         budget: &'a Budget,
+        seat: &'a Seat,
     ) -> Self {
         Self {
             source,
             sink,
             count,
             budget,
+            seat,
+            burden: None,
             pace: Pace::default(),
             express: Express::default(),
         }
     }
 
-    /// Reads to the end of the source, then ends the sink.
+    /// Reads to the end of the source, then ends the sink, unless it is the second direction: both sockets are closed then.
     pub(super) async fn carry(mut self) -> Result<(), Broken> {
         loop {
             self.more().await?;
-            if self.burst().await? {
-                break;
+            let pause = self.burst().await?;
+            self.weigh();
+            match pause {
+                Pause::Empty => {}
+                Pause::Enough => tokio::task::yield_now().await,
+                Pause::End => break,
             }
-            tokio::task::yield_now().await;
         }
         if self.source.is_gone() {
             return Err(Broken::AtOnce);
+        }
+        if self.source.is_ended() {
+            // The last word of both: the close says it.
+            return Ok(());
         }
         self.sink.end()
     }
@@ -85,14 +109,15 @@ impl<'a> Direction<'a> {
                 Err(_elapsed) => {
                     self.express.close();
                     self.pace = Pace::default();
+                    self.weigh();
                 }
             }
         }
         self.source.readable().await
     }
 
-    /// Carries what is there, but not for too long. Returns whether the source has come to its end.
-    async fn burst(&mut self) -> Result<bool, Broken> {
+    /// Carries what is there, but not for too long.
+    async fn burst(&mut self) -> Result<Pause, Broken> {
         let mut carried = 0;
         while carried < BURST {
             match self.step()? {
@@ -101,11 +126,18 @@ impl<'a> Direction<'a> {
                     self.finish(rest).await?;
                     carried += bytes;
                 }
-                Step::Empty => break,
-                Step::End => return Ok(true),
+                Step::Empty => return Ok(Pause::Empty),
+                Step::End => return Ok(Pause::End),
             }
         }
-        Ok(false)
+        Ok(Pause::Enough)
+    }
+
+    /// Tells the lane whether it carries bulk data.
+    fn weigh(&mut self) {
+        if self.pace.is_bulk() != self.burden.is_some() {
+            self.burden = self.pace.is_bulk().then(|| self.seat.burden());
+        }
     }
 
     /// Reads once and hands on what the sink takes without waiting.
@@ -134,7 +166,7 @@ impl<'a> Direction<'a> {
         with_scratch(|scratch| {
             let held = self.budget.held();
             let size = self.pace.size(held.bytes());
-            let read = match self.source.stream.try_read(&mut scratch[..size]) {
+            let read = match read_now(self.source.stream, &mut scratch[..size]) {
                 Ok(0) => return Ok(Step::End),
                 Ok(read) => read,
                 Err(error) if is_transient(&error) => return Ok(Step::Empty),

@@ -1,5 +1,6 @@
 //! The two sockets of a connection, and what their failures mean.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +25,8 @@ pub(super) struct Side<'a> {
     /// A write has failed for good. On Linux that takes the error off the socket, and the next read would pass the
     /// reset off as an end of stream.
     is_gone: AtomicBool,
+    /// The other side has nothing more to say to it.
+    is_ended: AtomicBool,
 }
 
 impl<'a> Side<'a> {
@@ -32,6 +35,7 @@ impl<'a> Side<'a> {
         Self {
             stream,
             is_gone: AtomicBool::new(false),
+            is_ended: AtomicBool::new(false),
         }
     }
 
@@ -46,14 +50,16 @@ impl<'a> Side<'a> {
         broken_sink(error)
     }
 
-    /// Returns when there may be something to read, or the end.
+    /// Returns when there may be something to read, or the end. For one direction only: the last who asks is told.
     pub(super) async fn readable(&self) -> Result<(), Broken> {
-        self.stream.readable().await.map_err(|_gone| Broken::AtOnce)
+        let ready = poll_fn(|context| self.stream.poll_read_ready(context));
+        ready.await.map_err(|_gone| Broken::AtOnce)
     }
 
-    /// Returns when it may take something.
+    /// Returns when it may take something. For one direction only, likewise.
     pub(super) async fn writable(&self) -> Result<(), Broken> {
-        self.stream.writable().await.map_err(|_gone| Broken::AtOnce)
+        let ready = poll_fn(|context| self.stream.poll_write_ready(context));
+        ready.await.map_err(|_gone| Broken::AtOnce)
     }
 
     /// Writes what it takes without waiting, and returns the rest.
@@ -73,9 +79,15 @@ impl<'a> Side<'a> {
 
     /// Says that nothing more will be written.
     pub(super) fn end(&self) -> Result<(), Broken> {
+        self.is_ended.store(true, Ordering::Relaxed);
         SockRef::from(self.stream)
             .shutdown(Shutdown::Write)
             .map_err(|error| self.failed(&error))
+    }
+
+    /// Whether that was said.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::Relaxed)
     }
 }
 

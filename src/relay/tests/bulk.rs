@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wslnet_relay::{Budget, Forwarder, Gate, Limits};
+use wslnet_relay::{Budget, Forwarder, Gate, Lanes, Limits};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// More connections than there are pipes.
@@ -27,7 +27,8 @@ async fn bulk_data_goes_through_a_few_pipes_and_arrives_whole() {
         pipes: PIPES,
         ..Limits::default()
     });
-    let mut forwarder = Forwarder::new(service.local_addr().unwrap(), Arc::new(Open), budget);
+    let lanes = Lanes::default();
+    let mut forwarder = Forwarder::new(service.local_addr().unwrap(), Arc::new(Open), budget, &lanes);
     let address = forwarder
         .listen(std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
-use wslnet_relay::{Budget, Forwarder, Gate, Limits};
+use wslnet_relay::{Budget, Forwarder, Gate, Lanes, Limits};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -21,12 +21,11 @@ static FAILED: AtomicUsize = AtomicUsize::new(0);
 #[test]
 fn a_lack_of_descriptors_is_survived() {
     tracing::subscriber::set_global_default(CountsAcceptFailures).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let _inside = runtime.enter();
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = service.local_addr().unwrap();
     std::thread::spawn(move || echo(&service));
-    let mut forwarder = Forwarder::new(target, Arc::new(Open), Budget::new(Limits::default()));
+    let lanes = Lanes::default();
+    let mut forwarder = Forwarder::new(target, Arc::new(Open), Budget::new(Limits::default()), &lanes);
     let mut early = connect(forwarder.listen(bind()).unwrap());
     converse(&mut early);
     // The system completes these before anybody accepts.

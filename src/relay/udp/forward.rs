@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
 use crate::budget::{Budget, Slot};
+use crate::crowd::Crowd;
 use crate::forward::{Counters, Tally};
-use crate::gate::Gate;
+use crate::gate::{Gate, guarded};
 use crate::pump::Traffic;
 
 use super::flows::{Ends, Expiry, Flows, Patience, Serial};
@@ -43,7 +43,7 @@ pub(super) struct UdpForward {
     pub(super) tally: Tally,
     pub(super) traffic: Traffic,
     state: Mutex<State>,
-    live: Arc<watch::Sender<usize>>,
+    live: Arc<Crowd>,
 }
 
 /// Under one lock, so that no flow to a former target comes in after its like have gone.
@@ -67,12 +67,12 @@ impl UdpForward {
             }),
         };
         Arc::new(Self {
-            gate,
+            gate: guarded(gate),
             budget,
             tally: Tally::default(),
             traffic: Traffic::default(),
             state: Mutex::new(state),
-            live: Arc::new(watch::Sender::new(0)),
+            live: Arc::default(),
         })
     }
 
@@ -91,7 +91,7 @@ impl UdpForward {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        self.tally.counters(*self.live.borrow(), &self.traffic)
+        self.tally.counters(self.live.count(), &self.traffic)
     }
 
     /// The flow of a client that has written just now.
@@ -181,7 +181,7 @@ impl UdpForward {
     }
 
     pub(super) fn report_limit(&self, client: SocketAddr) {
-        let (target, live, total) = (self.target(), *self.live.borrow(), self.budget.flows());
+        let (target, live, total) = (self.target(), self.live.count(), self.budget.flows());
         if self.budget.warn_of_flow_limit() {
             tracing::warn!(%client, %target, live, total, "too many flows, and all are answered; new clients are not heard");
         } else {

@@ -12,6 +12,7 @@ use crate::entrance::Entrance;
 use crate::forward::Counters;
 use crate::forwarder::{Connections, ListenError};
 use crate::gate::Gate;
+use crate::lanes::{Lanes, Road};
 
 use super::forward::UdpForward;
 use super::listening::Listening;
@@ -28,10 +29,11 @@ use super::receive::Receiver;
 /// A datagram from our own sockets and addresses, or from the target of any UDP forward of the [`Budget`], is a loop and
 /// is dropped.
 ///
-/// Dropping it leaves nothing open, as soon as the runtime comes to it. [`UdpForwarder::close`] waits for that.
+/// Dropping it leaves nothing open, as soon as its lanes come to it. [`UdpForwarder::close`] waits for that.
 #[derive(Debug)]
 pub struct UdpForwarder {
     forward: Arc<UdpForward>,
+    road: Arc<Road>,
     listeners: BTreeMap<SocketAddr, Listener>,
 }
 
@@ -43,11 +45,12 @@ struct Listener {
 }
 
 impl UdpForwarder {
-    /// A forward to `target` without listening sockets.
+    /// A forward to `target` without listening sockets. What it will have runs on `lanes`, and ends with them.
     #[must_use]
-    pub fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>) -> Self {
+    pub fn new(target: SocketAddr, gate: Arc<dyn Gate>, budget: Arc<Budget>, lanes: &Lanes) -> Self {
         Self {
             forward: UdpForward::new(target, gate, budget),
+            road: lanes.road(),
             listeners: BTreeMap::new(),
         }
     }
@@ -57,9 +60,6 @@ impl UdpForwarder {
     ///
     /// # Errors
     /// See [`ListenError`].
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with I/O and time.
     pub fn listen(&mut self, socket: std::net::UdpSocket) -> Result<SocketAddr, ListenError> {
         let address = socket.local_addr().map_err(ListenError::Address)?;
         if address.ip().to_canonical().is_unspecified() {
@@ -68,11 +68,15 @@ impl UdpForwarder {
         if self.listeners.contains_key(&address) {
             return Err(ListenError::Duplicate(address));
         }
+        let watch = |source| ListenError::Watch { address, source };
+        let lane = self.road.lane().map_err(watch)?;
         // Tokio panics at a blocking socket; saying it twice costs nothing.
-        let watched = socket
-            .set_nonblocking(true)
-            .and_then(|()| UdpSocket::from_std(socket));
-        let socket = watched.map_err(|source| ListenError::Watch { address, source })?;
+        socket.set_nonblocking(true).map_err(watch)?;
+        let watched = {
+            let _lane = lane.enter();
+            UdpSocket::from_std(socket)
+        };
+        let socket = watched.map_err(watch)?;
 
         let entrance = Arc::<Entrance>::default();
         let claim = self.forward.budget.own().claim(address);
@@ -84,7 +88,7 @@ impl UdpForwarder {
         };
         let listener = Listener {
             entrance,
-            task: tokio::spawn(receiver.run()),
+            task: lane.spawn(receiver.run()),
             _address_is_ours: claim,
         };
         self.listeners.insert(address, listener);
@@ -155,9 +159,12 @@ impl Drop for UdpForwarder {
     }
 }
 
-/// Waits for the receiving task and for the flows, which have the socket among them.
+/// Waits for the receiving task and for the flows, which have the socket among them. They may have ended before, with their
+/// lane.
 async fn ended(listener: Listener) {
-    if let Err(error) = listener.task.await {
+    if let Err(error) = listener.task.await
+        && error.is_panic()
+    {
         tracing::error!(%error, "the task of a listening socket failed; its port is closed");
     }
     listener.entrance.deserted().await;

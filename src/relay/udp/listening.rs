@@ -30,7 +30,7 @@ impl Listening {
     /// Waits until there is a datagram.
     ///
     /// # Errors
-    /// Only when the runtime ends.
+    /// Only when the lane ends.
     pub(super) async fn ready(&self) -> io::Result<()> {
         self.socket.readable().await
     }

@@ -45,7 +45,7 @@ impl Receiver {
     }
 
     async fn receive_all(&self) {
-        // It fails only when the runtime ends.
+        // It fails only when the lane ends.
         while self.listening.ready().await.is_ok() {
             self.receive_burst().await;
             tokio::task::yield_now().await;

@@ -75,7 +75,7 @@ impl Upstream {
     /// Waits until there is a datagram, or an error.
     ///
     /// # Errors
-    /// When the target cannot be reached, or the runtime ends.
+    /// When the target cannot be reached, or the lane ends.
     pub(super) async fn ready(&self) -> io::Result<()> {
         // Linux tells of a refusal by an error event alone, which is no news to those who only want to read.
         let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;

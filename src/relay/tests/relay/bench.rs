@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use wslnet_relay::{Budget, Forwarder, Gate, Limits};
+use wslnet_relay::{Budget, Forwarder, Gate, Lanes, Limits};
 
 /// Nothing here takes this long, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -42,9 +42,15 @@ impl Bench {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::with(limits, Arc::new(Open), lanes()).await
+    }
+
+    pub(crate) async fn with(limits: Limits, gate: Arc<dyn Gate>, lanes: &Lanes) -> Self {
         let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let budget = Budget::new(limits);
-        let (forwarder, address) = forward(service.local_addr().unwrap(), &budget);
+        let target = service.local_addr().unwrap();
+        let mut forwarder = Forwarder::new(target, gate, Arc::clone(&budget), lanes);
+        let address = forwarder.listen(listening()).unwrap();
         Self {
             forwarder,
             budget,
@@ -89,9 +95,15 @@ impl Bench {
     }
 }
 
+/// The threads that the forwards of most tests share.
+pub(crate) fn lanes() -> &'static Lanes {
+    static LANES: LazyLock<Lanes> = LazyLock::new(Lanes::default);
+    &LANES
+}
+
 /// A forward to `target` that listens on a port of its own.
 pub(crate) fn forward(target: SocketAddr, budget: &Arc<Budget>) -> (Forwarder, SocketAddr) {
-    let mut forwarder = Forwarder::new(target, Arc::new(Open), Arc::clone(budget));
+    let mut forwarder = Forwarder::new(target, Arc::new(Open), Arc::clone(budget), lanes());
     let address = forwarder.listen(listening()).unwrap();
     (forwarder, address)
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod goodbyes;
+mod lanes;
 mod life;
 mod limits;
 mod refusals;

@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 use wslnet_relay::{Budget, Connections, Forwarder, Gate, Limits};
 
 use crate::bench::{
-    Bench, Mute, client, forward, in_time, is_turned_away, listening, read, rest_until_reset, until,
+    Bench, Mute, client, forward, in_time, is_turned_away, lanes, listening, read, rest_until_reset, until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,12 @@ async fn what_the_gate_does_not_permit_is_not_dialled() {
     let permitted = bench.service.local_addr().unwrap();
     let forbidden = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = forbidden.local_addr().unwrap();
-    let mut forwarder = Forwarder::new(target, Arc::new(Only(permitted)), Arc::clone(&bench.budget));
+    let mut forwarder = Forwarder::new(
+        target,
+        Arc::new(Only(permitted)),
+        Arc::clone(&bench.budget),
+        lanes(),
+    );
     let address = forwarder.listen(listening()).unwrap();
 
     assert!(is_turned_away(address).await);
@@ -151,7 +156,7 @@ async fn a_client_that_the_gate_does_not_admit_is_reset_and_nothing_is_dialled()
     let bench = Bench::new().await;
     let target = bench.service.local_addr().unwrap();
     let elsewhere = Arc::new(ComesFrom(IpAddr::from([127, 0, 0, 2])));
-    let mut forwarder = Forwarder::new(target, elsewhere, Arc::clone(&bench.budget));
+    let mut forwarder = Forwarder::new(target, elsewhere, Arc::clone(&bench.budget), lanes());
     let address = forwarder.listen(listening()).unwrap();
 
     assert!(is_turned_away(address).await);
@@ -168,7 +173,12 @@ async fn a_client_that_the_gate_admits_is_served_next_to_one_that_it_does_not() 
     let bench = Bench::new().await;
     let target = bench.service.local_addr().unwrap();
     let elsewhere = IpAddr::from([127, 0, 0, 2]);
-    let mut forwarder = Forwarder::new(target, Arc::new(ComesFrom(elsewhere)), Arc::clone(&bench.budget));
+    let mut forwarder = Forwarder::new(
+        target,
+        Arc::new(ComesFrom(elsewhere)),
+        Arc::clone(&bench.budget),
+        lanes(),
+    );
     let address = forwarder.listen(listening()).unwrap();
 
     let socket = TcpSocket::new_v4().unwrap();
@@ -188,7 +198,7 @@ async fn the_gate_hears_the_plain_address_of_a_client_at_a_dual_stack_listener()
     let bench = Bench::new().await;
     let target = bench.service.local_addr().unwrap();
     let gate = Arc::new(ComesFrom(IpAddr::from([127, 0, 0, 1])));
-    let mut forwarder = Forwarder::new(target, gate, Arc::clone(&bench.budget));
+    let mut forwarder = Forwarder::new(target, gate, Arc::clone(&bench.budget), lanes());
     let port = forwarder.listen(dual_stack()).unwrap().port();
 
     let _client = client(SocketAddr::from(([127, 0, 0, 1], port))).await;
@@ -221,7 +231,7 @@ async fn the_gate_hears_by_which_listener_a_client_comes() {
     let (open, closed) = (listening(), listening());
     let (welcome, unwelcome) = (open.local_addr().unwrap(), closed.local_addr().unwrap());
     let gate = Arc::new(ComesInAt(welcome));
-    let mut forwarder = Forwarder::new(target, gate, Arc::clone(&bench.budget));
+    let mut forwarder = Forwarder::new(target, gate, Arc::clone(&bench.budget), lanes());
     forwarder.listen(open).unwrap();
     forwarder.listen(closed).unwrap();
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use wslnet_relay::{Budget, Gate, Limits, UdpForwarder};
+use wslnet_relay::{Budget, Gate, Lanes, Limits, UdpForwarder};
 
 /// Nothing here takes this long, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -48,17 +48,18 @@ impl Bench {
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {
-        Self::with(limits, Arc::new(Open)).await
+        Self::with(limits, Arc::new(Open), lanes()).await
     }
 
     pub(crate) async fn with_gate(gate: Arc<dyn Gate>) -> Self {
-        Self::with(patient(), gate).await
+        Self::with(patient(), gate, lanes()).await
     }
 
-    async fn with(limits: Limits, gate: Arc<dyn Gate>) -> Self {
+    pub(crate) async fn with(limits: Limits, gate: Arc<dyn Gate>, lanes: &Lanes) -> Self {
         let service = UdpSocket::bind((loopback(8), 0)).await.unwrap();
         let budget = Budget::new(limits);
-        let mut forwarder = UdpForwarder::new(service.local_addr().unwrap(), gate, Arc::clone(&budget));
+        let target = service.local_addr().unwrap();
+        let mut forwarder = UdpForwarder::new(target, gate, Arc::clone(&budget), lanes);
         let address = forwarder.listen(listening()).unwrap();
         Self {
             forwarder,
@@ -92,9 +93,15 @@ impl Bench {
     }
 }
 
+/// The threads that the forwards of most tests share.
+pub(crate) fn lanes() -> &'static Lanes {
+    static LANES: LazyLock<Lanes> = LazyLock::new(Lanes::default);
+    &LANES
+}
+
 /// A forward to `target` that listens on a port of its own.
 pub(crate) fn forward(target: SocketAddr, budget: &Arc<Budget>) -> (UdpForwarder, SocketAddr) {
-    let mut forwarder = UdpForwarder::new(target, Arc::new(Open), Arc::clone(budget));
+    let mut forwarder = UdpForwarder::new(target, Arc::new(Open), Arc::clone(budget), lanes());
     let address = forwarder.listen(listening()).unwrap();
     (forwarder, address)
 }

@@ -1,62 +1,95 @@
-//! Whoever sends much gets a share and no more. The runtime has one thread here, and before it runs everything has arrived:
-//! first what would keep it busy, then what must not wait for that.
+//! Whoever sends much gets a share and no more. There is one lane here, and before it goes on everything has arrived: first
+//! what would keep it busy, then what must not wait for that.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
+use wslnet_relay::{Gate, Lanes};
 
-use crate::bench::{Bench, in_time, until};
+use crate::bench::{Bench, patient, until};
 
 /// More than a task carries at a time, and fewer than a queue has room for.
 const MANY: usize = 100;
 
 #[tokio::test]
 async fn an_answer_does_not_wait_until_all_those_for_another_client_are_carried() {
-    let bench = Bench::new().await;
-    let (_flooded, to_flooded) = bench.connect().await;
+    let (lanes, asked) = (Lanes::new(1), Arc::<Asked>::default());
+    let bench = Bench::with(patient(), asked.clone(), &lanes).await;
+    let (flooded, to_flooded) = bench.connect().await;
     let (client, to_client) = bench.connect().await;
-    let before = bench.forwarder.counters().bytes_out;
 
-    for _ in 0..MANY {
-        bench.service.try_send_to(b"much", to_flooded).unwrap();
-    }
-    bench.service.try_send_to(b"pong", to_client).unwrap();
-    heard(client).await;
+    asked.while_nothing_is_carried(|| {
+        for _ in 0..MANY {
+            bench.service.try_send_to(b"much", to_flooded).unwrap();
+        }
+        bench.service.try_send_to(b"pong", to_client).unwrap();
+    });
 
-    let carried = bench.forwarder.counters().bytes_out - before;
-    assert!(carried < 4 * MANY as u64, "all of the flood was carried before");
-    until("the rest is carried", || {
-        bench.forwarder.counters().bytes_out - before == 4 * (MANY as u64 + 1)
-    })
-    .await;
+    asked.until_many_and_one(&flooded, &client).await;
+    asked.assert_one_was_before_the_last_of_many(&client);
 }
 
 #[tokio::test]
 async fn an_answer_does_not_wait_until_all_that_clients_say_is_carried() {
-    let bench = Bench::new().await;
+    let (lanes, asked) = (Lanes::new(1), Arc::<Asked>::default());
+    let bench = Bench::with(patient(), asked.clone(), &lanes).await;
     let (loud, _) = bench.connect().await;
     let (client, to_client) = bench.connect().await;
-    let before = bench.forwarder.counters().bytes_in;
 
-    for _ in 0..MANY {
-        loud.try_send(b"much").unwrap();
-    }
-    bench.service.try_send_to(b"pong", to_client).unwrap();
-    heard(client).await;
+    asked.while_nothing_is_carried(|| {
+        for _ in 0..MANY {
+            loud.try_send(b"much").unwrap();
+        }
+        bench.service.try_send_to(b"pong", to_client).unwrap();
+    });
 
-    let carried = bench.forwarder.counters().bytes_in - before;
-    assert!(carried < 4 * MANY as u64, "all of the flood was carried before");
-    until("the rest is carried", || {
-        bench.forwarder.counters().bytes_in - before == 4 * MANY as u64
-    })
-    .await;
+    asked.until_many_and_one(&loud, &client).await;
+    asked.assert_one_was_before_the_last_of_many(&client);
 }
 
-/// Returns as soon as the client has been answered, and not when the runtime comes to look at its socket.
-async fn heard(client: UdpSocket) {
-    let client = client.into_std().unwrap();
-    in_time(async {
-        while client.recv(&mut [0; 16]).is_err() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+/// A gate that notes about whose datagrams it is asked, one after the other.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<SocketAddr>>);
+
+impl Asked {
+    /// Forgets what was asked, and holds up the lane at its next question until `send` has returned.
+    fn while_nothing_is_carried(&self, send: impl FnOnce()) {
+        let mut asked = self.0.lock().unwrap();
+        asked.clear();
+        send();
+    }
+
+    fn note(&self, client: SocketAddr) {
+        self.0.lock().unwrap().push(client);
+    }
+
+    async fn until_many_and_one(&self, many: &UdpSocket, one: &UdpSocket) {
+        let count = |client: &UdpSocket| {
+            let client = client.local_addr().unwrap();
+            let asked = self.0.lock().unwrap();
+            asked.iter().filter(|asked| **asked == client).count()
+        };
+        until("all is carried", || (count(many), count(one)) == (MANY, 1)).await;
+    }
+
+    fn assert_one_was_before_the_last_of_many(&self, one: &UdpSocket) {
+        let last = *self.0.lock().unwrap().last().unwrap();
+        assert_ne!(
+            last,
+            one.local_addr().unwrap(),
+            "all of the flood was carried before"
+        );
+    }
+}
+
+impl Gate for Asked {
+    fn admits(&self, client: SocketAddr, _listener: SocketAddr) -> Result<(), String> {
+        self.note(client);
+        Ok(())
+    }
+
+    fn permits(&self, _target: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
 }

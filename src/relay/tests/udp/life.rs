@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wslnet_relay::{Budget, Connections, Limits, ListenError, UdpForwarder};
+use wslnet_relay::{Budget, Connections, Lanes, Limits, ListenError, UdpForwarder};
 
 use crate::bench::{
-    Bench, DEADLINE, Open, client, converse, hear, in_time, is_free, listening, nobody, patient, socket,
-    until, until_sent,
+    Bench, Open, client, converse, hear, in_time, is_free, lanes, listening, nobody, patient, socket, until,
+    until_sent,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +42,8 @@ async fn a_close_that_nobody_waits_for_happens_all_the_same() {
 
     tokio::select! {
         biased;
-        () = bench.forwarder.unlisten(bench.address, Connections::Cut) => panic!("the receiving task has yet to end"),
+        // Seldom: the lane would have to be faster.
+        () = bench.forwarder.unlisten(bench.address, Connections::Cut) => {}
         () = std::future::ready(()) => {}
     }
 
@@ -204,28 +205,25 @@ async fn a_dropped_forward_leaves_nothing_open() {
     assert!(is_free(flow), "and that of its upstream socket");
 }
 
-#[test]
-fn the_end_of_the_runtime_closes_everything() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (forwarder, budget, address, flow) = runtime.block_on(async {
-        let bench = Bench::new().await;
-        let (_client, flow) = bench.connect().await;
-        (bench.forwarder, bench.budget, bench.address, flow)
-    });
-    assert_eq!(budget.flows(), 1);
+#[tokio::test]
+async fn with_the_lanes_everything_on_them_ends() {
+    let lanes = Lanes::new(2);
+    let bench = Bench::with(patient(), Arc::new(Open), &lanes).await;
+    let (_client, flow) = bench.connect().await;
+    assert_eq!(bench.budget.flows(), 1);
 
-    runtime.shutdown_timeout(DEADLINE);
+    drop(lanes);
 
-    assert_eq!(budget.flows(), 0);
-    assert!(is_free(address) && is_free(flow));
-    drop(forwarder);
+    assert_eq!(bench.budget.flows(), 0);
+    assert!(is_free(bench.address) && is_free(flow));
+    in_time(bench.forwarder.close(Connections::Cut)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forward_without_listeners_holds_nothing() {
     let budget = Budget::new(Limits::default());
 
-    let forwarder = UdpForwarder::new(nobody(), Arc::new(Open), Arc::clone(&budget));
+    let forwarder = UdpForwarder::new(nobody(), Arc::new(Open), Arc::clone(&budget), lanes());
 
     assert_eq!(forwarder.listening().count(), 0);
     assert_eq!(forwarder.counters(), wslnet_relay::Counters::default());

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::UdpSocket;
 use wslnet_relay::{Budget, Gate, UdpForwarder};
 
-use crate::bench::{Bench, Open, client, converse, forward, hear, listening, nobody, patient, socket, until};
+use crate::bench::{
+    Bench, Open, client, converse, forward, hear, lanes, listening, nobody, patient, socket, until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_starts_again_is_found_again() {
@@ -202,6 +204,7 @@ async fn a_datagram_that_seems_to_come_from_a_forward_is_a_loop() {
         bench.service.local_addr().unwrap(),
         Arc::new(Open),
         Arc::clone(&bench.budget),
+        lanes(),
     );
     let address = other.listen(socket).unwrap();
 
