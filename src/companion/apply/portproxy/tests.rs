@@ -384,8 +384,60 @@ async fn what_a_killed_run_left_behind_is_removed_though_nobody_answers_for_ip_h
 
     let cleared = clear(bench.dir());
 
-    assert_eq!((cleared.removed.len(), cleared.left), (1, None));
+    assert_eq!(cleared.removed.len(), 1);
+    assert!(
+        cleared
+            .left
+            .is_some_and(|left| left.contains("could not be told"))
+    );
     assert_eq!(bench.entry("v4tov4", NAME), None);
+}
+
+#[tokio::test]
+async fn ip_helper_is_told_of_the_last_removal_too_should_it_not_answer_then() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(opened(&[LAN]), vms()).await;
+    bench.replace("answers = true", "answers = false");
+
+    portproxy.apply(vec![close()], vms()).await;
+
+    let later = host::awake().checked_add(LOOK).unwrap();
+    assert!(portproxy.is_due(later) && !portproxy.is_idle());
+    bench.replace("answers = false", "answers = true");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(bench.reloads(), 2);
+    assert!(portproxy.is_idle());
+}
+
+#[tokio::test]
+async fn what_ip_helper_was_not_told_at_the_end_the_next_run_or_a_purge_tells() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(opened(&[LAN]), vms()).await;
+    bench.replace("answers = true", "answers = false");
+
+    let cleared = portproxy.close_all();
+    portproxy.close_rules().await;
+    drop(portproxy);
+
+    assert!(
+        cleared
+            .left
+            .is_some_and(|left| left.contains("could not be told"))
+    );
+    assert!(clear(bench.dir()).left.is_some(), "it still does not answer");
+    assert!(!bench.portproxy().is_idle());
+    assert!(
+        Portproxy::leftovers(bench.dir()).is_some(),
+        "whatever the backend is"
+    );
+    bench.replace("answers = false", "answers = true");
+    assert_eq!(clear(bench.dir()), Cleared::default());
+    assert_eq!(bench.reloads(), 2);
+    assert!(Portproxy::leftovers(bench.dir()).is_none());
+    clear(bench.dir());
+    assert_eq!(bench.reloads(), 2, "once");
 }
 
 #[tokio::test]
