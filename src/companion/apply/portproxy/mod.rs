@@ -177,11 +177,12 @@ impl Portproxy {
             self.take(action);
         }
         let now = host::awake();
-        let ports = self.ports();
-        self.rules.open(&ports, now).await;
         if self.round(now).added {
             self.wait_for_helper().await;
         }
+        // Not before it is known that a port is not somebody else's: a rule is for a port and not for an entry.
+        let ports = self.ports();
+        self.rules.open(&ports, now).await;
         self.rules.close(&ports, now).await;
     }
 
@@ -210,9 +211,12 @@ impl Portproxy {
         &mut self.rules
     }
 
-    /// The ports for which there should be entries.
+    /// The ports for which there are entries or should be, but for those of which others have every address.
     fn ports(&self) -> Ports {
-        let is_wanted = |applied: &Applied| !(applied.listening.is_empty() && applied.failed.is_empty());
+        let is_wanted = |applied: &Applied| {
+            let mut failures = applied.failed.values();
+            !applied.listening.is_empty() || failures.any(|failure| failure.conflict.is_none())
+        };
         let wanted = self
             .actual
             .relays

@@ -454,6 +454,25 @@ async fn while_the_state_of_ip_helper_was_never_known_nothing_is_made() {
     assert_eq!(listening(&portproxy), listens(&[LAN]));
 }
 
+#[tokio::test]
+async fn no_firewall_rule_is_made_for_a_port_whose_entry_is_somebody_elses() {
+    let foreign = "[v4tov4]\n\"198.51.100.20/8000\" = \"10.9.9.9/80\"\n";
+    let bench = Bench::with(foreign);
+    let mut portproxy = bench.portproxy();
+    let rules = || std::fs::read_to_string(bench.dir().join("firewall-rules.toml")).ok();
+
+    for _ in 0..2 {
+        portproxy.apply(opened(&[LAN]), vms()).await;
+        assert!(failure(&portproxy).conflict.is_some());
+        assert_eq!(rules(), None, "not for a moment");
+    }
+
+    bench.plant("");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(listening(&portproxy), listens(&[LAN]));
+    assert!(rules().is_some_and(|rules| rules.contains("wslnet port tcp 8000")));
+}
+
 #[test]
 fn the_registry_is_looked_at_only_when_something_is_due() {
     let bench = Bench::new();
