@@ -96,7 +96,12 @@ remove_user() {
     group=$(getent group wslnetd) || group=''
     home=$(getent passwd wslnetd | cut -d: -f6) || home=''
     if [ "$home" = "$state_folder" ]; then
-        if userdel wslnetd; then removed "the user wslnetd"; else problem "cannot remove the user wslnetd"; fi
+        if ! userdel wslnetd; then
+            # What is known of the group stays for the next time.
+            problem "cannot remove the user wslnetd"
+            return
+        fi
+        removed "the user wslnetd"
         if [ -n "$group" ]; then remove_group "$(cut -d: -f3 <<<"$group")" "$is_others"; fi
     elif [ -n "$home" ]; then
         say "left: the user wslnetd, whose home is $home: scripts/install.sh makes one with $state_folder"

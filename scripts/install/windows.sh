@@ -76,21 +76,26 @@ choose_form() {
 
 # The program to be installed, in a folder of its own; and what to put before a command that has to do with that folder.
 staged='' as_its_owner=()
+# Whom the system gives no file (the kernel's overflow user, also its group).
+readonly nobody=65534
 
 # Puts the program where Windows runs it as administrator: on a drive of its own, not on \\wsl.localhost. Sets `staged`.
 # What lies in a user's folder is that user's to change, and that of every program that Windows takes for him. So nothing that is there already is
-# used or followed, and root neither writes nor runs anything there: whoever has the folder here does.
+# used or followed, and root neither writes nor runs anything there: whoever has the folder here does. Where WSL shows it as root's and lets
+# everybody write there (a distro whose usual user is root), that is `nobody`.
 stage() {
-    local folder room
-    if is_root; then
-        as_its_owner=(setpriv "--reuid=$(stat -c %u "$user_folder")" "--regid=$(stat -c %g "$user_folder")" --clear-groups --)
-    fi
+    local folder room user group mode
     # Where it really is: it may have been moved to another drive.
     folder=$(cd -P "$user_folder" && pwd -P) || folder=''
     case $(timeout "$question_time" wslpath -w "$folder" 2>/dev/null </dev/null) in
         [A-Za-z]:\\*) ;;
         *) fail "$failed" "$user_folder leads to ${folder:-nowhere}, which is not on a drive of Windows. This distro's part is installed" ;;
     esac
+    if is_root; then
+        read -r user group mode < <(stat -c '%u %g %a' "$folder") || fail "$failed" "cannot look at $folder. This distro's part is installed"
+        if [ "$user" = 0 ] && (((8#$mode & 8#002) != 0)); then user=$nobody group=$nobody; fi
+        as_its_owner=(setpriv "--reuid=$user" "--regid=$group" --clear-groups --)
+    fi
     room=$("${as_its_owner[@]}" mktemp -d "$folder/wslnet-setup.XXXXXXXXXX") ||
         fail "$failed" "cannot make a folder in $folder. This distro's part is installed"
     staged=$room/wslnet-companion.exe

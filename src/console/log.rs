@@ -127,10 +127,16 @@ fn start(
 /// Which events count: level info and above, unless these directives say otherwise. `EnvFilter`, which could also ask for values of
 /// fields, would bring an engine for regular expressions with it.
 fn filter(directives: Option<&str>) -> Result<Targets, ParseError> {
-    match directives {
-        None | Some("") => Ok(Targets::new().with_default(LevelFilter::INFO)),
-        Some(directives) => directives.parse(),
+    let mut named = directives
+        .unwrap_or_default()
+        .split(',')
+        // `Targets` reads one without a text as `error`.
+        .filter(|directive| !directive.is_empty())
+        .peekable();
+    if named.peek().is_none() {
+        return Ok(Targets::new().with_default(LevelFilter::INFO));
     }
+    named.collect::<Vec<_>>().join(",").parse()
 }
 
 #[cfg(test)]
@@ -149,13 +155,20 @@ mod tests {
                 .map(|filter| filter.would_enable(target, &level))
                 .ok()
         };
-        for nothing in [None, Some("")] {
+        for nothing in [None, Some(""), Some(",")] {
             assert_eq!(enables(nothing, "wslnet_daemon", Level::INFO), Some(true));
             assert_eq!(enables(nothing, "wslnet_daemon", Level::DEBUG), Some(false));
         }
         let one = Some("warn,wslnet_daemon=debug");
         assert_eq!(enables(one, "wslnet_daemon::run", Level::DEBUG), Some(true));
         assert_eq!(enables(one, "zbus", Level::INFO), Some(false));
+        for with_a_gap in ["debug,", ",debug", "wslnet_daemon=debug,,zbus=info"] {
+            assert_eq!(
+                enables(Some(with_a_gap), "wslnet_daemon", Level::DEBUG),
+                Some(true),
+                "{with_a_gap}"
+            );
+        }
         assert_eq!(
             enables(Some("wslnet_daemon=loud"), "wslnet_daemon", Level::ERROR),
             None

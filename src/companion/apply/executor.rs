@@ -196,7 +196,7 @@ impl Executor {
                 if let Some(reason) = left {
                     tracing::warn!(
                         reason,
-                        "portproxy entries are left; the next start, or `purge`, removes them"
+                        "portproxy entries are left; the next start, or `purge`, sees to them"
                     );
                 }
             }

@@ -1,5 +1,5 @@
 //! A file in the state directory that says that there may be rules of one kind: made before the first of them, so that the next start
-//! after a crash asks Windows only where there is something to look for.
+//! after a crash asks Windows only where there is something to look for. Or that something else is still to be done.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,11 +38,11 @@ impl Mark {
         replace_state_file(&self.state_dir, self.name, b"")
     }
 
-    /// Removes it, once there are no rules any more.
+    /// Removes it, once there are no rules any more, or it is done.
     pub(crate) fn clear(&self) {
         match std::fs::remove_file(self.state_dir.join(self.name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "the mark of firewall rules is left: the next start looks for some in vain");
+                tracing::warn!(%error, mark = self.name, "a mark is left: the next start looks in vain for what it stands for");
             }
             Ok(()) | Err(_) => {}
         }

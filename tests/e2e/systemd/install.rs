@@ -145,6 +145,15 @@ fn a_user_and_a_group_that_are_somebodys_stay_and_it_is_said() {
     // The daemon's user has come to a group that was there, and goes again.
     install(&distro).ok();
     assert!(accounts().contains(":/var/lib/wslnetd:"), "{}", accounts());
+    // Somebody has locked the list of users, as process 1: what is known of the group is not forgotten by that.
+    distro.write("/etc/passwd.lock", "1");
+    let failed = distro.run(&[UNINSTALL, "--linux-only"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(
+        failed.stderr.contains("cannot remove the user wslnetd"),
+        "{failed:?}"
+    );
+    distro.run(&["rm", "/etc/passwd.lock"]).ok();
     let said = remove();
     assert!(
         said.contains("left: the group wslnetd, which was there before"),

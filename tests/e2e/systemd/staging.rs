@@ -76,6 +76,22 @@ fn what_somebody_has_put_into_the_users_folder_is_neither_used_nor_followed_and_
     );
 }
 
+/// So WSL shows the drive in a distro whose usual user is root.
+#[test]
+fn where_the_users_folder_is_roots_and_everybody_may_write_there_root_runs_nothing_either() {
+    let world = World::new();
+    let (_release, distro) = with_drive(&world);
+    distro.run(&["chown", "root:root", USERS]).ok();
+    distro.run(&["chmod", "-R", "777", "/mnt/c/Users"]).ok();
+
+    let ran = install(&distro);
+
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let said = distro.run(&["cat", SAID]).ok();
+    assert_eq!(said.lines().next(), Some("65534"), "{said}");
+    assert_eq!(listed(&distro, USERS), "");
+}
+
 #[test]
 fn a_users_folder_that_leads_off_windows_drives_is_told_of_and_nothing_is_put_there() {
     let world = World::new();

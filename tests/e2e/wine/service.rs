@@ -252,7 +252,17 @@ fn the_program_stays_for_other_users_who_have_it_start_at_their_logon() {
     assert!(again.contains(left), "{again}");
     assert!(windows.file(PROGRAM).exists());
 
-    // Windows has forgotten him.
+    // Windows has forgotten him. A third one is logged on, and has taken the start at his logon out by hand.
+    windows.reg(&["add", list, "/v", "S-1-5-21-1-2-3-1003"]);
+    windows.reg(&[
+        "add",
+        &profile.replace("1002", "1003"),
+        "/v",
+        "ProfileImagePath",
+        "/d",
+        r"C:\Users\carl",
+    ]);
+    windows.reg(&["add", r"HKU\S-1-5-21-1-2-3-1003\Software"]);
     windows.reg(&["delete", profile, "/f"]);
     let told = windows.bare(&["uninstall"]);
     assert!(told.contains("removed: ") && !told.contains("left: "), "{told}");

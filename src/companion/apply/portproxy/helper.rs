@@ -19,6 +19,7 @@ const DEAFEST: Duration = Duration::from_secs(64);
 impl Portproxy {
     /// Tells IP Helper that its entries have changed: once, whatever their number.
     pub(super) fn tell_helper(&mut self, service: &Result<Service, String>, changed: bool) {
+        let owed = self.owes_reload;
         match service {
             Ok(Service::Running(_)) if changed || self.owes_reload => match self.machine.reload() {
                 Ok(()) => {
@@ -34,6 +35,13 @@ impl Portproxy {
             // It reads its entries when it starts.
             Ok(Service::Stopped | Service::Disabled | Service::Missing) => self.owes_reload = false,
             Err(_) => self.owes_reload |= changed,
+        }
+        if self.owes_reload {
+            if let Err(error) = self.untold.set() {
+                tracing::warn!(%error, "should this program end now, the next run does not know that IP Helper is to be told of changed entries");
+            }
+        } else if owed {
+            self.untold.clear();
         }
     }
 

@@ -27,12 +27,14 @@ use std::time::Duration;
 
 use self::journal::{Mine, Ours};
 use self::system::{Machine, Service, Stamp};
-use crate::firewall::{PortRules, Ports};
+use crate::firewall::{Mark, PortRules, Ports};
 use crate::host::portproxy::Found;
 use crate::host::{self, Awake, PortHolder};
 use crate::plan::{Action, Actual, Applied, Failure};
 use crate::purge::Cleared;
 
+/// The file that says that IP Helper is still to be told of a change.
+const MARK: &str = "portproxy-untold";
 /// How long after a look that left something to be desired the next one is due.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long after any look the next one is due: IP Helper can stop without a change in the registry.
@@ -56,8 +58,11 @@ pub struct Portproxy {
     deaf: BTreeMap<SocketAddr, Deaf>,
     /// The programs in the way that were found out.
     held: BTreeMap<SocketAddr, Failure>,
-    /// IP Helper could not be told of the last change, or did not listen.
+    /// IP Helper could not be told of the last change, or did not listen. Until it is told, it goes on with what it has read, also with
+    /// entries that are gone.
     owes_reload: bool,
+    /// Says the same to the next run.
+    untold: Mark,
     /// Its state as it was last known.
     service: Option<Service>,
     stamp: Option<Stamp>,
@@ -100,6 +105,7 @@ struct Done {
 impl Portproxy {
     /// No forwards yet. The journal of an earlier run is in this directory.
     pub fn new(state_dir: &Path) -> Self {
+        let untold = Mark::new(state_dir, MARK);
         Self {
             machine: Machine::new(state_dir),
             rules: PortRules::new(state_dir),
@@ -111,7 +117,8 @@ impl Portproxy {
             quarrels: BTreeMap::new(),
             deaf: BTreeMap::new(),
             held: BTreeMap::new(),
-            owes_reload: false,
+            owes_reload: untold.is_set(),
+            untold,
             service: None,
             stamp: None,
             looked: None,
@@ -124,7 +131,7 @@ impl Portproxy {
     pub fn leftovers(state_dir: &Path) -> Option<Self> {
         let has_entries = journal::load(state_dir).is_ok_and(|ours| !ours.is_empty());
         let portproxy = Self::new(state_dir);
-        (has_entries || portproxy.rules.has_leftovers()).then_some(portproxy)
+        (has_entries || portproxy.owes_reload || portproxy.rules.has_leftovers()).then_some(portproxy)
     }
 
     /// What is in place now, and what could not be put there.
@@ -148,6 +155,7 @@ impl Portproxy {
     pub fn is_idle(&self) -> bool {
         self.actual.relays.is_empty()
             && self.ours.as_ref().is_some_and(Ours::is_empty)
+            && !self.owes_reload
             && self.rules.trouble().is_none()
             && !self.rules.has_leftovers()
     }
@@ -169,18 +177,23 @@ impl Portproxy {
             self.take(action);
         }
         let now = host::awake();
-        let ports = self.ports();
-        self.rules.open(&ports, now).await;
         if self.round(now).added {
             self.wait_for_helper().await;
         }
+        // Not before it is known that a port is not somebody else's: a rule is for a port and not for an entry.
+        let ports = self.ports();
+        self.rules.open(&ports, now).await;
         self.rules.close(&ports, now).await;
     }
 
-    /// Removes every entry of ours.
+    /// Removes every entry of ours, and tells IP Helper.
     pub fn close_all(&mut self) -> Cleared {
         self.actual.relays.clear();
-        self.round(host::awake()).cleared
+        let mut cleared = self.round(host::awake()).cleared;
+        if self.owes_reload && cleared.left.is_none() {
+            cleared.left = Some(reasons::untold());
+        }
+        cleared
     }
 
     /// Removes the firewall's rules, once the entries are gone.
@@ -198,9 +211,12 @@ impl Portproxy {
         &mut self.rules
     }
 
-    /// The ports for which there should be entries.
+    /// The ports for which there are entries or should be, but for those of which others have every address.
     fn ports(&self) -> Ports {
-        let is_wanted = |applied: &Applied| !(applied.listening.is_empty() && applied.failed.is_empty());
+        let is_wanted = |applied: &Applied| {
+            let mut failures = applied.failed.values();
+            !applied.listening.is_empty() || failures.any(|failure| failure.conflict.is_none())
+        };
         let wanted = self
             .actual
             .relays
@@ -386,10 +402,11 @@ pub(crate) fn may_be_used(state_dir: &Path) -> Result<(), String> {
     })
 }
 
-/// Removes every entry that an earlier run left behind. Costs nothing where there was none.
+/// Removes every entry that an earlier run left behind, and tells IP Helper what that could not. Costs nothing where there was none.
 pub fn clear(state_dir: &Path) -> Cleared {
-    if journal::load(state_dir).is_ok_and(|ours| ours.is_empty()) {
+    let mut portproxy = Portproxy::new(state_dir);
+    if !portproxy.owes_reload && journal::load(state_dir).is_ok_and(|ours| ours.is_empty()) {
         return Cleared::default();
     }
-    Portproxy::new(state_dir).close_all()
+    portproxy.close_all()
 }

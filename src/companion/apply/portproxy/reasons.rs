@@ -98,6 +98,13 @@ pub(super) fn not_told(error: &io::Error) -> String {
     )
 }
 
+/// The entries are gone, and IP Helper has not heard of it.
+pub(super) fn untold() -> String {
+    "the entries are removed, but IP Helper could not be told and may serve them on: the next start or `wslnet-companion purge` tells it, and \
+     `sc stop iphlpsvc` as an administrator stops it"
+        .to_owned()
+}
+
 pub(super) fn journal(error: &JournalError) -> Failure {
     pending(chain(error))
 }

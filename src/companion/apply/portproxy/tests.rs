@@ -384,8 +384,60 @@ async fn what_a_killed_run_left_behind_is_removed_though_nobody_answers_for_ip_h
 
     let cleared = clear(bench.dir());
 
-    assert_eq!((cleared.removed.len(), cleared.left), (1, None));
+    assert_eq!(cleared.removed.len(), 1);
+    assert!(
+        cleared
+            .left
+            .is_some_and(|left| left.contains("could not be told"))
+    );
     assert_eq!(bench.entry("v4tov4", NAME), None);
+}
+
+#[tokio::test]
+async fn ip_helper_is_told_of_the_last_removal_too_should_it_not_answer_then() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(opened(&[LAN]), vms()).await;
+    bench.replace("answers = true", "answers = false");
+
+    portproxy.apply(vec![close()], vms()).await;
+
+    let later = host::awake().checked_add(LOOK).unwrap();
+    assert!(portproxy.is_due(later) && !portproxy.is_idle());
+    bench.replace("answers = false", "answers = true");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(bench.reloads(), 2);
+    assert!(portproxy.is_idle());
+}
+
+#[tokio::test]
+async fn what_ip_helper_was_not_told_at_the_end_the_next_run_or_a_purge_tells() {
+    let bench = Bench::new();
+    let mut portproxy = bench.portproxy();
+    portproxy.apply(opened(&[LAN]), vms()).await;
+    bench.replace("answers = true", "answers = false");
+
+    let cleared = portproxy.close_all();
+    portproxy.close_rules().await;
+    drop(portproxy);
+
+    assert!(
+        cleared
+            .left
+            .is_some_and(|left| left.contains("could not be told"))
+    );
+    assert!(clear(bench.dir()).left.is_some(), "it still does not answer");
+    assert!(!bench.portproxy().is_idle());
+    assert!(
+        Portproxy::leftovers(bench.dir()).is_some(),
+        "whatever the backend is"
+    );
+    bench.replace("answers = false", "answers = true");
+    assert_eq!(clear(bench.dir()), Cleared::default());
+    assert_eq!(bench.reloads(), 2);
+    assert!(Portproxy::leftovers(bench.dir()).is_none());
+    clear(bench.dir());
+    assert_eq!(bench.reloads(), 2, "once");
 }
 
 #[tokio::test]
@@ -400,6 +452,25 @@ async fn while_the_state_of_ip_helper_was_never_known_nothing_is_made() {
     bench.plant("");
     portproxy.apply(vec![], vms()).await;
     assert_eq!(listening(&portproxy), listens(&[LAN]));
+}
+
+#[tokio::test]
+async fn no_firewall_rule_is_made_for_a_port_whose_entry_is_somebody_elses() {
+    let foreign = "[v4tov4]\n\"198.51.100.20/8000\" = \"10.9.9.9/80\"\n";
+    let bench = Bench::with(foreign);
+    let mut portproxy = bench.portproxy();
+    let rules = || std::fs::read_to_string(bench.dir().join("firewall-rules.toml")).ok();
+
+    for _ in 0..2 {
+        portproxy.apply(opened(&[LAN]), vms()).await;
+        assert!(failure(&portproxy).conflict.is_some());
+        assert_eq!(rules(), None, "not for a moment");
+    }
+
+    bench.plant("");
+    portproxy.apply(vec![], vms()).await;
+    assert_eq!(listening(&portproxy), listens(&[LAN]));
+    assert!(rules().is_some_and(|rules| rules.contains("wslnet port tcp 8000")));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn put(order: &mut Order) -> anyhow::Result<()> {
         .context("cannot write down for which user the program is installed")
 }
 
-/// Strikes him out, and those whom Windows has forgotten; who is the last one takes the list along.
+/// Strikes him out, and those who do not need it any more; who is the last one takes the list along.
 pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
     let open = || LOCAL_MACHINE.options().read().write().open(WRITTEN_DOWN);
     let key = match open().map_err(io::Error::from) {
@@ -54,9 +54,11 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
         Err(error) if is_missing_key(&error) => return Ok(()),
         Err(error) => return Err(error).context("cannot change for which users the program is installed"),
     };
-    let goes = |user: &User| Some(user) == order.user.as_ref() || look(user.clone()).profile.is_none();
-    let (gone, left): (Vec<User>, Vec<User>) = written_down().into_iter().partition(goes);
-    for user in gone {
+    let (left, gone): (Vec<Known>, Vec<Known>) = written_down()
+        .into_iter()
+        .map(look)
+        .partition(|known| known.needs_it(order.user.as_ref()));
+    for Known { user, .. } in gone {
         key.remove_value(user.to_string())
             .with_context(|| format!("cannot strike out the user {user}"))?;
     }
@@ -91,10 +93,17 @@ pub(super) fn left_for_others(own: Option<&User>) -> Option<String> {
 fn who_needs_it(known: Vec<Known>, own: Option<&User>) -> Vec<String> {
     known
         .into_iter()
-        .filter(|known| Some(&known.user) != own && known.starts != Some(false))
-        // One whom Windows has forgotten never logs on again.
+        .filter(|known| known.needs_it(own))
         .filter_map(|known| known.profile)
         .collect()
+}
+
+impl Known {
+    /// Whether it stays for him, while it goes for `own`.
+    fn needs_it(&self, own: Option<&User>) -> bool {
+        // One whom Windows has forgotten never logs on again.
+        Some(&self.user) != own && self.starts != Some(false) && self.profile.is_some()
+    }
 }
 
 /// Those who are written down, and those who are logged on and have it start.
