@@ -27,7 +27,7 @@
     A host for `ssh` (with key, without questions) on the same local network, with python3. Default: self-addressed, which
     means that this machine connects to its own addresses; that does not pass the firewall.
 .PARAMETER Companion
-    The path of wslnet-companion.exe, if it is at no usual place.
+    The path of wslnet-companion.exe, if it is not installed.
 .PARAMETER Only
     Names of the checks to run. -List shows them.
 .PARAMETER Skip
@@ -1672,13 +1672,9 @@ function Invoke-SelfTest {
 
 function Find-Companion {
     if ($Companion) { return $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Companion) }
-    $places = @(
-        (Join-Path $env:ProgramFiles 'wslnet\wslnet-companion.exe')
-        (Join-Path $env:LOCALAPPDATA 'wslnet\wslnet-companion.exe')
-    )
-    $found = @($places | Where-Object { Test-Path -LiteralPath $_ -PathType Leaf })
-    if ($found.Count -eq 0) { throw "wslnet-companion.exe is at none of the usual places ($($places -join ', ')): name it by -Companion" }
-    $found[0]
+    $installed = Join-Path $env:ProgramFiles 'wslnet\wslnet-companion.exe'
+    if (-not (Test-Path -LiteralPath $installed -PathType Leaf)) { throw "$installed is not there: name another one by -Companion" }
+    $installed
 }
 
 function Find-Distro {

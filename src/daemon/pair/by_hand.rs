@@ -18,9 +18,8 @@ pub(super) fn text(distro: Option<&str>) -> String {
         ""
     };
     format!(
-        "Pair from Windows instead, in PowerShell there, with one of:\n\n{hint}\
-         & \"$env:ProgramFiles\\wslnet\\wslnet-companion.exe\" pair '{quoted}'\n\
-         & \"$env:LOCALAPPDATA\\wslnet\\wslnet-companion.exe\" pair '{quoted}'\n\n"
+        "Pair from Windows instead, in PowerShell there (one that is not installed is called by its own path):\n\n{hint}\
+         & \"$env:ProgramFiles\\wslnet\\wslnet-companion.exe\" pair '{quoted}'\n\n"
     )
 }
 
