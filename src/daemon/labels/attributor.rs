@@ -194,6 +194,11 @@ impl Attributor {
         told
     }
 
+    /// Whether [`Self::is_decided`] holds for every socket of the last scan.
+    pub fn knows_all(&self) -> bool {
+        self.known.values().all(|known| known.is_decided)
+    }
+
     /// Whether it is known by now who owns the socket, or that nobody here does. Before, nobody may act on it.
     pub fn is_decided(&self, socket: &Socket) -> bool {
         self.known
