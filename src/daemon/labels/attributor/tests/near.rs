@@ -127,6 +127,25 @@ fn what_it_costs_does_not_grow_with_the_descriptors_of_others() {
 }
 
 #[test]
+fn what_it_costs_does_not_grow_with_threads_that_hold_nothing() {
+    let world = World::new();
+    world.process(200, 20, "maker", &[(3, 77)]);
+    world.process(300, 30, "mate", &[]);
+    for thread in 301..1301 {
+        world.thread(300, thread, &[]);
+    }
+    world.group("a.service", &[200, 300]);
+    let attributor = world.attributor();
+
+    for makers in [&[200][..], &[300, 200]] {
+        let walk = attributor.processes.holders_near(makers, &BTreeSet::from([77]));
+
+        assert!(walk.holders.is_empty());
+        assert!(walk.cost < 15 * MS, "{:?}", walk.cost);
+    }
+}
+
+#[test]
 fn a_look_that_takes_long_holds_up_nobody_else() {
     let world = World::new();
     world.process(200, 20, "maker", &[(3, 77)]);
