@@ -211,7 +211,7 @@ impl Attributor {
         if self.known.is_empty() {
             return None;
         }
-        let is_quiet = self.is_told && !self.news;
+        let is_quiet = self.is_told && !self.news && !self.known.values().any(Known::is_lost);
         let verify_pause = if is_quiet { VERIFY_QUIET } else { VERIFY };
         let verify = self.verified.map_or(now, |last| last + verify_pause);
         let of_looks = self.next_look(now).into_iter().chain([verify]);
