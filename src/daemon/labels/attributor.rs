@@ -149,8 +149,10 @@ impl Attributor {
         self.walker.is_done()
     }
 
-    /// These processes have just made some socket listen, or closed one, the latest first; or so it is said.
+    /// These processes, each once, have just made some socket listen, or closed one, the latest first; or so it is said.
     pub fn listening(&mut self, makers: &[i32], now: Instant) {
+        let makers = makers.get(..MAKERS).unwrap_or(makers);
+        self.makers.retain(|(pid, _)| !makers.contains(pid));
         self.makers.extend(makers.iter().rev().map(|pid| (*pid, now)));
         let too_many = self.makers.len().saturating_sub(MAKERS);
         self.makers.drain(..too_many);

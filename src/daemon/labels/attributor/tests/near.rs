@@ -178,6 +178,21 @@ fn a_look_that_takes_long_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_process_that_listens_again_and_again_displaces_nobody() {
+    let world = World::new();
+    let mut attributor = calm(&world);
+    let now = Instant::now();
+
+    attributor.listening(&[200], now);
+    for _ in 0..1000 {
+        attributor.listening(&[300], now);
+    }
+
+    let makers: Vec<i32> = attributor.makers.iter().map(|(pid, _)| *pid).collect();
+    assert_eq!(makers, [200, 300]);
+}
+
+#[test]
 fn what_is_said_of_a_process_is_forgotten_soon_and_kept_for_few() {
     let world = World::new();
     let mut attributor = calm(&world);
