@@ -38,7 +38,7 @@ pub struct Listener {
     pub is_decided: bool,
     /// The facts for the policy.
     pub labels: Labels,
-    /// When it was first seen.
+    /// When it was first seen with an owner that can be relied on, and before that, when it was first seen.
     pub since: Instant,
 }
 
@@ -451,7 +451,10 @@ pub(crate) fn listeners<'a>(
         }
         Arc::new(Listener {
             labels: labels_with(socket, parts.part(socket.uid, owner.as_ref())),
-            since: known.map_or(at, |known| known.since),
+            // The word of an owner who is known only now is not asked for yet.
+            since: known
+                .filter(|known| known.is_decided)
+                .map_or(at, |known| known.since),
             socket: socket.clone(),
             owner,
             is_decided,

@@ -232,6 +232,7 @@ fn shown_while_looked_for(port: u16) -> Vec<(Option<String>, bool)> {
     source.show(vec![socket(1), new]);
     watch.look();
     let before = shown();
+    let asked = Instant::now();
     let stat = process.join("stat");
     let mut pipe = fs::OpenOptions::new().write(true).open(&stat).unwrap();
     let text = format!("500 (slow) S {}7", "0 ".repeat(18));
@@ -246,6 +247,9 @@ fn shown_while_looked_for(port: u16) -> Vec<(Option<String>, bool)> {
         watch.look();
     }
     drop(ringer);
+    // The word of its unit is waited for from now on.
+    let observed = watch.sender.borrow().last.clone().unwrap();
+    assert!(observed.listeners[1].since >= asked);
     before
 }
 
