@@ -16,13 +16,13 @@
 //!   a thread may have descriptors of its own.
 //!
 //! What a look through all costs grows with the number of processes and their descriptors: about 35 us of a processor for an idle process, 3 us for
-//! a descriptor. So another thread makes it ([`Walker`]), and no listener waits for what was begun for another one.
+//! a descriptor. So another thread makes it ([`Walker`]), one look at a time. A listener that needs one waits for the end of that which is under way.
 //!
 //! A new socket is owned by nobody before all were looked into: another process may hold it than the one that made it listen, and it may be that
 //! one that the configuration, or its own environment, keeps private. But where the kernel tells which process that was
 //! ([`Attributor::listening`]), and that process holds the socket, its ancestors and all of its control group are looked into at once, and what
 //! they say is enough for the beginning; all others follow. What remains: a holder that is neither and says `off` must have got the
-//! descriptor from another process before that listened, and is heard a moment late.
+//! descriptor from another process before that listened, and is heard when they were looked into ([`Need::Soon`](rhythm::Need::Soon)).
 //!
 //! What holders say of themselves is read from their environments by other threads ([`Declarations`]), because that can
 //! hang; here nothing does.
