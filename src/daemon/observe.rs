@@ -4,7 +4,7 @@
 //! should happen to a listener is decided elsewhere. It has a thread of its own because reading /proc blocks, and
 //! because the watchdog wants to know whether this very loop still turns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use crate::labels::{Attributor, Labels, Owner, Part, labels_with, owner_part};
 use crate::listeners::{
-    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, WakeUpView,
-    bell,
+    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, TransportPort, UdpInterest, Wake, WakeUp,
+    WakeUpView, bell,
 };
 
 /// Pauses after failed scans; the last one repeats.
@@ -34,9 +34,11 @@ pub struct Listener {
     pub socket: Socket,
     /// Who holds it; `None` when nobody in this distro does.
     pub owner: Option<Arc<Owner>>,
+    /// Whether `owner` can be relied on. Otherwise it is still being looked for, and who it is may want the port to stay private.
+    pub is_decided: bool,
     /// The facts for the policy.
     pub labels: Labels,
-    /// When it was first seen.
+    /// When it was first seen with an owner that can be relied on, and before that, when it was first seen.
     pub since: Instant,
 }
 
@@ -44,7 +46,8 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// All listeners of the network namespace, foreign ones too, sorted by protocol, address and identity. Those about which nothing
-    /// is new are the very same values as in the observation before.
+    /// is new are the very same values as in the observation before. One whose owner is not known yet is among them if it shares its
+    /// port with another one, which a dial that meant that one could meet.
     pub listeners: Vec<Arc<Listener>>,
     /// Where the sockets were read from.
     pub source: Source,
@@ -375,11 +378,27 @@ impl Loop {
         let last = self.sender.borrow().last.clone();
         let before = last.as_ref().map_or(&[][..], |last| &last.listeners);
         let all = self.sockets.iter().zip(owners);
-        listeners(
-            before,
-            all.filter(|(socket, _)| self.attributor.is_decided(socket)),
-            at,
-        )
+        if self.attributor.knows_all() {
+            let decided = all.map(|(socket, owner)| Attributed {
+                socket,
+                owner,
+                is_decided: true,
+            });
+            return listeners(before, decided, at);
+        }
+        let all = all.map(|(socket, owner)| Attributed {
+            socket,
+            owner,
+            is_decided: self.attributor.is_decided(socket),
+        });
+        let all: Vec<Attributed<'_>> = all.collect();
+        let decided = all.iter().filter(|one| one.is_decided);
+        let ports: BTreeSet<TransportPort> = decided.map(|one| one.socket.port()).collect();
+        // Of one that is alone at its port there is nothing to say yet.
+        let matters = |one: &Attributed<'_>| {
+            one.is_decided || one.owner.is_some() || ports.contains(&one.socket.port())
+        };
+        listeners(before, all.into_iter().filter(matters), at)
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.
@@ -397,10 +416,19 @@ impl Loop {
     }
 }
 
+/// A socket, and what is known of its owner.
+#[derive(Debug)]
+pub(crate) struct Attributed<'a> {
+    pub(crate) socket: &'a Socket,
+    pub(crate) owner: Option<Arc<Owner>>,
+    /// See [`Listener::is_decided`].
+    pub(crate) is_decided: bool,
+}
+
 /// These sockets with their owners, taking over from the listeners `before` what is the same. `at` is when new ones were seen.
 pub(crate) fn listeners<'a>(
     before: &[Arc<Listener>],
-    sockets: impl Iterator<Item = (&'a Socket, Option<Arc<Owner>>)>,
+    sockets: impl Iterator<Item = Attributed<'a>>,
     at: Instant,
 ) -> Vec<Arc<Listener>> {
     let known: BTreeMap<u64, &Arc<Listener>> = before
@@ -408,16 +436,28 @@ pub(crate) fn listeners<'a>(
         .map(|listener| (listener.socket.id(), listener))
         .collect();
     let mut parts = OwnersParts::of(before);
-    let with_owner = |(socket, owner): (&'a Socket, Option<Arc<Owner>>)| {
+    let with_owner = |one: Attributed<'a>| {
+        let Attributed {
+            socket,
+            owner,
+            is_decided,
+        } = one;
         let known = known.get(&socket.id());
-        if let Some(same) = known.filter(|known| known.socket == *socket && known.owner == owner) {
+        let is_same = |known: &&&Arc<Listener>| {
+            known.socket == *socket && known.owner == owner && known.is_decided == is_decided
+        };
+        if let Some(same) = known.filter(is_same) {
             return Arc::clone(same);
         }
         Arc::new(Listener {
             labels: labels_with(socket, parts.part(socket.uid, owner.as_ref())),
-            since: known.map_or(at, |known| known.since),
+            // The word of an owner who is known only now is not asked for yet.
+            since: known
+                .filter(|known| known.is_decided)
+                .map_or(at, |known| known.since),
             socket: socket.clone(),
             owner,
+            is_decided,
         })
     };
     sockets.map(with_owner).collect()

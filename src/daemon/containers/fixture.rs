@@ -37,6 +37,7 @@ pub(super) fn listener(address: &str, uid: u32, holders: &[&str], since: Instant
             user: None,
             declared: Declared::Known,
         })),
+        is_decided: true,
         labels: Labels::default(),
         since,
     }

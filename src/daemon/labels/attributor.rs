@@ -16,13 +16,13 @@
 //!   a thread may have descriptors of its own.
 //!
 //! What a look through all costs grows with the number of processes and their descriptors: about 35 us of a processor for an idle process, 3 us for
-//! a descriptor. So another thread makes it ([`Walker`]), and no listener waits for what was begun for another one.
+//! a descriptor. So another thread makes it ([`Walker`]), one look at a time. A listener that needs one waits for the end of that which is under way.
 //!
 //! A new socket is owned by nobody before all were looked into: another process may hold it than the one that made it listen, and it may be that
 //! one that the configuration, or its own environment, keeps private. But where the kernel tells which process that was
 //! ([`Attributor::listening`]), and that process holds the socket, its ancestors and all of its control group are looked into at once, and what
 //! they say is enough for the beginning; all others follow. What remains: a holder that is neither and says `off` must have got the
-//! descriptor from another process before that listened, and is heard a moment late.
+//! descriptor from another process before that listened, and is heard when they were looked into ([`Need::Soon`](rhythm::Need::Soon)).
 //!
 //! What holders say of themselves is read from their environments by other threads ([`Declarations`]), because that can
 //! hang; here nothing does.
@@ -149,8 +149,10 @@ impl Attributor {
         self.walker.is_done()
     }
 
-    /// These processes have just made some socket listen, or closed one, the latest first; or so it is said.
+    /// These processes, each once, have just made some socket listen, or closed one, the latest first; or so it is said.
     pub fn listening(&mut self, makers: &[i32], now: Instant) {
+        let makers = makers.get(..MAKERS).unwrap_or(makers);
+        self.makers.retain(|(pid, _)| !makers.contains(pid));
         self.makers.extend(makers.iter().rev().map(|pid| (*pid, now)));
         let too_many = self.makers.len().saturating_sub(MAKERS);
         self.makers.drain(..too_many);
@@ -194,6 +196,11 @@ impl Attributor {
         told
     }
 
+    /// Whether [`Self::is_decided`] holds for every socket of the last scan.
+    pub fn knows_all(&self) -> bool {
+        self.known.values().all(|known| known.is_decided)
+    }
+
     /// Whether it is known by now who owns the socket, or that nobody here does. Before, nobody may act on it.
     pub fn is_decided(&self, socket: &Socket) -> bool {
         self.known
@@ -206,7 +213,7 @@ impl Attributor {
         if self.known.is_empty() {
             return None;
         }
-        let is_quiet = self.is_told && !self.news;
+        let is_quiet = self.is_told && !self.news && !self.known.values().any(Known::is_lost);
         let verify_pause = if is_quiet { VERIFY_QUIET } else { VERIFY };
         let verify = self.verified.map_or(now, |last| last + verify_pause);
         let of_looks = self.next_look(now).into_iter().chain([verify]);

@@ -29,7 +29,7 @@ use wslnet_console::text::clean;
 
 pub(super) use self::census::Census;
 pub(super) use self::open::OpenProcess;
-pub(super) use self::walk::{Scope, Walk};
+pub(super) use self::walk::{Scope, THREADS_LIMIT, Walk};
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);

@@ -202,14 +202,14 @@ impl Tracepoints {
         Ok(!missing.is_empty())
     }
 
-    /// The processes that made a socket listen, or closed one that did, since this was last asked; the latest first on each processor.
-    /// Not all of them, if they are many; and none of other distros.
+    /// The processes that made a socket listen, or closed one that did, since this was last asked, each once; the latest of each processor
+    /// first. Not all of them, if they are many; and none of other distros.
     pub fn makers(&mut self) -> Vec<i32> {
         let listeners = self
             .sources
             .iter_mut()
             .filter(|((kind, _), _)| *kind == Kind::Listeners);
-        listeners.flat_map(|(_, source)| source.ring.makers()).collect()
+        in_turn(listeners.map(|(_, source)| source.ring.makers()))
     }
 
     /// Gives up one that is of no use any more.
@@ -224,6 +224,16 @@ impl Tracepoints {
             .filter(|(kind, _)| *kind == Kind::Listeners)
             .count()
     }
+}
+
+/// What is in these lists, each once: the first of each list, then the second of each, and so on. So what is many in one displaces
+/// nothing of another one.
+fn in_turn(lists: impl Iterator<Item = Vec<i32>>) -> Vec<i32> {
+    let mut all: Vec<(usize, i32)> = lists.flat_map(|list| list.into_iter().enumerate()).collect();
+    all.sort_by_key(|(place, _)| *place);
+    let mut seen = BTreeSet::new();
+    let all = all.into_iter().map(|(_, maker)| maker);
+    all.filter(|maker| seen.insert(*maker)).collect()
 }
 
 /// All tracepoints on these processors.

@@ -192,6 +192,17 @@ fn a_long_sleep_does_not_delay_the_end() {
 
 #[test]
 fn a_listener_is_in_no_picture_before_its_owner_is_known_and_then_at_once() {
+    assert_eq!(shown_while_looked_for(81), [(None, true)]);
+}
+
+#[test]
+fn a_listener_that_joins_another_ones_port_is_in_the_picture_at_once_as_somebody_unknown() {
+    assert_eq!(shown_while_looked_for(80), [(None, true), (None, false)]);
+}
+
+/// Lets a socket come, at this port and beside a foreign one at port 80, whose only holder hangs when it is described: the name of the
+/// process and whether that is known, of each listener, until the holder answers. Then the socket is there with its owner.
+fn shown_while_looked_for(port: u16) -> Vec<(Option<String>, bool)> {
     let folder = tempfile::tempdir().unwrap();
     let process = folder.path().join("500");
     fs::create_dir_all(process.join("fd")).unwrap();
@@ -204,7 +215,10 @@ fn a_listener_is_in_no_picture_before_its_owner_is_known_and_then_at_once() {
     let mut shown = || {
         let observed = observed.borrow_and_update();
         let last = observed.last.as_ref().unwrap();
-        let name = |listener: &Arc<Listener>| listener.labels.get("process").map(str::to_owned);
+        let name = |listener: &Arc<Listener>| {
+            let process = listener.labels.get("process").map(str::to_owned);
+            (process, listener.is_decided)
+        };
         last.listeners.iter().map(name).collect::<Vec<_>>()
     };
     watch.look();
@@ -212,15 +226,13 @@ fn a_listener_is_in_no_picture_before_its_owner_is_known_and_then_at_once() {
     mkfifo(&process.join("stat"), Mode::S_IRWXU).unwrap();
     symlink("socket:[88]", process.join("fd/3")).unwrap();
 
-    source.show(vec![
-        socket(1),
-        Socket {
-            inode: 88,
-            ..socket(2)
-        },
-    ]);
+    let mut new = socket(2);
+    new.inode = 88;
+    new.address.set_port(port);
+    source.show(vec![socket(1), new]);
     watch.look();
     let before = shown();
+    let asked = Instant::now();
     let stat = process.join("stat");
     let mut pipe = fs::OpenOptions::new().write(true).open(&stat).unwrap();
     let text = format!("500 (slow) S {}7", "0 ".repeat(18));
@@ -228,15 +240,17 @@ fn a_listener_is_in_no_picture_before_its_owner_is_known_and_then_at_once() {
     fs::write(&stat, &text).unwrap();
     pipe.write_all(text.as_bytes()).unwrap();
     drop(pipe);
+    let found = [(None, true), (Some("slow".to_owned()), true)];
     // The first ring may be that of the first look; nothing else rings.
-    while shown().len() < 2 {
+    while shown() != found {
         watch.sleep();
         watch.look();
     }
-
-    assert_eq!(before, [None]);
-    assert_eq!(shown(), [None, Some("slow".to_owned())]);
     drop(ringer);
+    // The word of its unit is waited for from now on.
+    let observed = watch.sender.borrow().last.clone().unwrap();
+    assert!(observed.listeners[1].since >= asked);
+    before
 }
 
 #[test]

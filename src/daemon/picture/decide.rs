@@ -190,6 +190,9 @@ fn verdict(
     ground: &Ground,
 ) -> Verdict {
     match (&listener.owner, found) {
+        _ if !listener.is_decided => Verdict::Wait {
+            reason: "it is being found out which processes hold it".to_owned(),
+        },
         (None, _) => Verdict::not_ours(),
         (Some(_), _) if nature == Nature::Own => Verdict::own_bridge(),
         (Some(_), Found::Waits { reason, .. }) => Verdict::Wait {

@@ -202,6 +202,7 @@ fn listener(id: u64, address: IpAddr, port: u16, owner: Option<Owner>) -> Listen
     Listener {
         socket,
         owner,
+        is_decided: true,
         labels,
         since: Instant::now(),
     }

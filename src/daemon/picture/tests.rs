@@ -77,6 +77,33 @@ fn a_port_shared_with_a_stranger_is_not_asked_for() {
 }
 
 #[test]
+fn a_port_waits_while_it_is_not_known_who_owns_another_socket_that_a_dial_could_meet() {
+    let undecided = |listener: Listener| Listener {
+        is_decided: false,
+        ..listener
+    };
+    for (other, waits) in [
+        (foreign(2, 8000), true),
+        (ours(2, 8000), true),
+        (foreign_at(2, Ipv4Addr::LOCALHOST.into(), 8000), false),
+        (foreign(2, 8001), false),
+    ] {
+        let port = other.socket.address;
+        let world = World::with(vec![ours(1, 8000), undecided(other)]);
+
+        let picture = world.picture();
+
+        assert_eq!(set(&world).forwards.is_empty(), waits, "{port}");
+        assert_eq!(set(&world).revoked, [], "{port}");
+        let asked = &picture.entries[0].asked;
+        assert_eq!(
+            matches!(asked, Asked::Waits { reason } if reason.contains("found out")),
+            waits
+        );
+    }
+}
+
+#[test]
 fn the_sockets_of_a_reuseport_group_are_one_forward() {
     let set = set(&World::with(vec![ours(5, 8000), ours(3, 8000), ours(4, 8000)]));
 

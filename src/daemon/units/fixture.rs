@@ -40,6 +40,7 @@ pub(crate) fn listener(since: Instant, holders: Vec<Process>) -> Listener {
             user: None,
             declared: Declared::Known,
         })),
+        is_decided: true,
         labels: Labels::default(),
         since,
     }

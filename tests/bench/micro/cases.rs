@@ -166,6 +166,7 @@ fn picture(size: usize) -> anyhow::Result<Work> {
             labels: labels_of(&socket, Some(&owner)),
             socket,
             owner: Some(Arc::clone(&owner)),
+            is_decided: true,
             since: now,
         })
     };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::rhythm::{LENT, Need, OWNED, SETTLED, STEADY, UNSETTLED};
+use super::rhythm::{LENT, LOST, Need, OWNED, SETTLED, STEADY, UNSETTLED};
 use crate::labels::processes::{Holder, Process};
 use crate::listeners::Socket;
 
@@ -37,8 +37,8 @@ pub(super) struct Known {
     pub(super) holders: Vec<Holder>,
     /// Whether that can be relied on. Before, nobody may act on it.
     pub(super) is_decided: bool,
-    /// Whether none of the holders holds it any more. They are kept until it is known who does.
-    is_lost: bool,
+    /// Since when it is known that none of the holders holds it any more. They are kept until it is known who does.
+    lost: Option<Instant>,
     /// For what all processes have to be looked into,
     need: Option<Need>,
     /// and what it was when that was begun.
@@ -61,7 +61,7 @@ impl Known {
         Self {
             holders: Vec::new(),
             is_decided: false,
-            is_lost: false,
+            lost: None,
             need: Some(Need::Now),
             answered: None,
             born: now,
@@ -145,13 +145,23 @@ impl Known {
             .filter(move |holder| !is_served || is_other(holder))
     }
 
-    /// Checks the holders; `still_holds` may describe one anew. Where one holds it no more, another process may.
+    /// Whether none of the known holders holds it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Checks the holders; `still_holds` may describe one anew. Where one holds it no more, another process may. Where none does, and
+    /// nobody finds out for long who does, nothing is known of it.
     pub(super) fn verify(&mut self, now: Instant, mut still_holds: impl FnMut(&mut Holder) -> bool) {
         let stay: Vec<bool> = self.holders.iter_mut().map(&mut still_holds).collect();
-        self.is_lost = !stay.is_empty() && !stay.contains(&true);
-        if self.is_lost {
+        if !stay.is_empty() && !stay.contains(&true) {
+            let lost = *self.lost.get_or_insert(now);
+            self.is_decided &= now.saturating_duration_since(lost) < LOST;
             self.need = Some(Need::Now);
-        } else if stay.contains(&false) {
+            return;
+        }
+        self.lost = None;
+        if stay.contains(&false) {
             let mut stay = stay.into_iter();
             self.holders.retain(|_| stay.next() == Some(true));
             (self.since, self.looked) = (now, None);
@@ -164,20 +174,20 @@ impl Known {
             return;
         }
         self.need = Some(Need::Soon);
-        (self.is_decided, self.looked) = (true, Some(now));
+        (self.is_decided, self.lost, self.looked) = (true, None, Some(now));
         self.take_over(found, now);
     }
 
     /// Takes over what a look through all processes found. A thread with descriptors of its own, which most looks do not see, stays
     /// a holder until it is seen to have let go.
     pub(super) fn found_in_all(&mut self, mut found: Vec<Holder>, now: Instant) {
-        if !self.is_lost {
+        if !self.is_lost() {
             let threads = self.holders.iter().filter(|holder| holder.is_by_thread());
             let missing = threads.filter(|holder| !has(&found, holder)).cloned();
             let missing: Vec<Holder> = missing.collect();
             found.extend(missing);
         }
-        (self.is_decided, self.is_lost, self.answered) = (true, false, None);
+        (self.is_decided, self.lost, self.answered) = (true, None, None);
         self.take_over(found, now);
     }
 
@@ -195,7 +205,7 @@ impl Known {
     /// The look through all processes came to nothing.
     pub(super) fn found_nobody(&mut self) {
         self.need = self.need.max(self.answered.take());
-        self.is_decided = true;
+        self.is_decided |= self.lost.is_none();
     }
 
     /// Oldest first, managers last. Where one holder came, others may follow.

@@ -43,12 +43,7 @@ impl Attributor {
         if wanted.is_empty() || self.makers.is_empty() || !self.has_walked {
             return false;
         }
-        let mut makers: Vec<i32> = Vec::new();
-        for (pid, _) in self.makers.iter().rev() {
-            if !makers.contains(pid) {
-                makers.push(*pid);
-            }
-        }
+        let makers: Vec<i32> = self.makers.iter().rev().map(|(pid, _)| *pid).collect();
         let found = self.processes.holders_near(&makers, &wanted);
         for (key, known) in &mut self.known {
             known.found_near(found.holders_of(key.inode), now);

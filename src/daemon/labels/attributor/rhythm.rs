@@ -33,6 +33,10 @@ pub(super) const VERIFY: Duration = Duration::from_secs(1);
 /// and where it is known that no process came, went, or runs another program. What is left is that one closed a descriptor.
 pub(super) const VERIFY_QUIET: Duration = Duration::from_secs(30);
 
+/// For how long a socket counts as that of the processes that were last known to hold it, if none does any more and the look for others does
+/// not come to an end.
+pub(super) const LOST: Duration = Duration::from_secs(10);
+
 /// Looks through all that sockets without a known holder need take no more than this part of the time,
 const NOW_SHARE: u32 = 4;
 /// but for so much work, which is free after a quiet time;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::labels::processes::{Census, Processes, Scope, Walk};
+use crate::labels::processes::{Census, Processes, Scope, THREADS_LIMIT, Walk};
 use crate::listeners::Chime;
 
 /// What to look for, and where.
@@ -175,7 +175,8 @@ fn look(processes: &Processes, order: Order, mut census: Census) -> Done {
         let is_unclaimed = |inode: &&u64| !walk.holders.contains_key(*inode);
         let unclaimed: BTreeSet<u64> = order.by_thread.iter().filter(is_unclaimed).copied().collect();
         // The walk before this one has told of its troubles already.
-        let walk = (!unclaimed.is_empty()).then(|| processes.threads_that_hold(&unclaimed).ok())??;
+        let walk = (!unclaimed.is_empty())
+            .then(|| processes.threads_that_hold(&unclaimed, THREADS_LIMIT).ok())??;
         Some((unclaimed, walk))
     });
     Done {

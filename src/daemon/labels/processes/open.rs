@@ -144,12 +144,13 @@ impl OpenProcess {
     /// When we may not look, or the process is gone.
     pub(super) fn links_to(&self, wanted: &BTreeSet<u64>, meter: &mut Meter) -> nix::Result<Links> {
         let mut links = Links::new();
-        if self.links_below("fd", wanted, &mut links, meter)? > 0 {
+        if self.links_below("fd", wanted, &mut links, meter)? > 0 || meter.is_exhausted() {
             return Ok(links);
         }
         // When the first thread has ended, /proc/PID/fd is empty while the other threads keep the files open.
         for thread in self.other_threads()? {
-            if self.links_below(&format!("task/{thread}/fd"), wanted, &mut links, meter)? > 0 {
+            let count = self.links_below(&format!("task/{thread}/fd"), wanted, &mut links, meter)?;
+            if count > 0 || meter.is_exhausted() {
                 break;
             }
         }
@@ -163,6 +164,9 @@ impl OpenProcess {
     pub(super) fn links_of_threads(&self, wanted: &BTreeSet<u64>, meter: &mut Meter) -> nix::Result<Links> {
         let mut links = Links::new();
         for thread in self.other_threads()? {
+            if meter.is_exhausted() {
+                break;
+            }
             match self.links_below(&format!("task/{thread}/fd"), wanted, &mut links, meter) {
                 Ok(_) => {}
                 Err(errno) if is_gone(errno) => {}

@@ -17,7 +17,8 @@ use super::{FOLDER, Holder, Processes, is_gone, number};
 const EVERYTHING: u64 = u64::MAX;
 /// How many steps the looks at those who are near may take in all: about 12 ms. They are in the way of the next listener.
 const NEAR_LIMIT: u64 = 4096;
-
+/// How many steps a look into the threads may take: about 6 s, in which nothing else is looked for.
+pub(in crate::labels) const THREADS_LIMIT: u64 = 1 << 21;
 /// How many steps the second look at a process that was new may take: some 200 descriptors. Who has more by then is a server with
 /// connections, and is looked at again with all others.
 const GROWN_LIMIT: u64 = 256;
@@ -118,19 +119,30 @@ impl Processes {
 
     /// Looks through the file descriptors of all threads but the first of each process. Nearly all threads share those
     /// of the first one, so this costs many times as much as [`Self::holders_of`] and nearly always finds nothing new:
-    /// it is for sockets of threads that have descriptors of their own (CLONE_FILES undone by unshare).
+    /// it is for sockets of threads that have descriptors of their own (CLONE_FILES undone by unshare). And as each thread shows
+    /// all of its process's, it ends after so many steps, and has then found nobody: who is missing may want a socket to stay private.
     ///
     /// # Errors
     /// As for [`Self::holders_of`].
-    pub(in crate::labels) fn threads_that_hold(&self, wanted: &BTreeSet<u64>) -> io::Result<Walk> {
-        let mut meter = Meter::up_to(EVERYTHING);
+    pub(in crate::labels) fn threads_that_hold(
+        &self,
+        wanted: &BTreeSet<u64>,
+        limit: u64,
+    ) -> io::Result<Walk> {
+        let mut meter = Meter::up_to(limit);
         let mut walk = Walk::default();
         for (pid, _) in self.listing()? {
+            if meter.is_exhausted() {
+                break;
+            }
             if let Some(process) = self.process(pid) {
                 walk.look(&process, &mut meter, |process, meter| {
                     process.links_of_threads(wanted, meter)
                 });
             }
+        }
+        if meter.is_exhausted() {
+            walk.holders.clear();
         }
         walk.cost = meter.cost();
         Ok(walk)
@@ -144,7 +156,7 @@ impl Processes {
         let mut found = Walk::default();
         let mut wanted = wanted.clone();
         for maker in makers {
-            if wanted.is_empty() {
+            if wanted.is_empty() || meter.is_exhausted() {
                 break;
             }
             let mut walk = Walk::default();

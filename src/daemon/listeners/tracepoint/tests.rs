@@ -59,6 +59,17 @@ fn the_process_that_makes_a_socket_listen_is_named_also_behind_a_storm_of_others
 }
 
 #[test]
+fn many_events_of_one_processor_displace_none_of_another_one() {
+    let storm: Vec<i32> = (100..164).collect();
+    let lists = [storm.clone(), vec![7, 100, 8], vec![], vec![9]];
+
+    let makers = in_turn(lists.into_iter());
+
+    assert_eq!(makers[..6], [100, 7, 9, 101, 102, 8]);
+    assert_eq!(makers[6..], storm[3..]);
+}
+
+#[test]
 fn connections_are_not_told() {
     let Some(tracepoint) = available() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,7 +12,7 @@ use crate::containers;
 use crate::labels::{Declared, Owner, Process};
 use crate::listeners::Socket;
 use crate::network::NetworkMode;
-use crate::observe::listeners;
+use crate::observe::{Attributed, listeners};
 use crate::picture::fixture::{OWN_PID, VM, World};
 use crate::picture::{Picture, Pushed};
 use crate::units::fixture::tell;
@@ -44,6 +44,8 @@ enum Change {
     Goes(usize),
     /// One of them gets another owner.
     Becomes(usize, usize),
+    /// The owner of one of them is looked for, or found.
+    Decided(usize, bool),
     /// The configuration is read again.
     Config(usize),
     /// WSL's networking mode turns out to be another one.
@@ -69,6 +71,7 @@ fn change() -> impl Strategy<Value = Change> {
         6 => (port(), 0..ADDRESSES.len(), 0..WHO).prop_map(|(port, address, who)| Change::Comes(port, address, who)),
         2 => (0..8_usize).prop_map(Change::Goes),
         3 => (0..8_usize, 0..WHO).prop_map(|(which, who)| Change::Becomes(which, who)),
+        2 => (0..8_usize, any::<bool>()).prop_map(|(which, is_decided)| Change::Decided(which, is_decided)),
         2 => (0..CONFIGS.len()).prop_map(Change::Config),
         1 => (0..MODES.len()).prop_map(Change::Mode),
         1 => proptest::option::of(0..ADDRESSES.len()).prop_map(Change::Peer),
@@ -139,6 +142,8 @@ struct Life {
     world: World,
     policy: Arc<Policy>,
     sockets: Vec<(Socket, Option<Arc<Owner>>)>,
+    /// The ids of those whose owners are looked for.
+    undecided: BTreeSet<u64>,
     listeners: Vec<Arc<Listener>>,
     count: u64,
 }
@@ -150,6 +155,7 @@ impl Life {
             policy: world.policy(),
             world,
             sockets: Vec::new(),
+            undecided: BTreeSet::new(),
             listeners: Vec::new(),
             count: 0,
         }
@@ -168,6 +174,14 @@ impl Life {
             Change::Becomes(which, who) => {
                 if let Some((_, place)) = self.sockets.get_mut(which) {
                     *place = owner(who).map(Arc::new);
+                }
+            }
+            Change::Decided(which, is_decided) => {
+                let id = self.sockets.get(which).map(|(socket, _)| socket.id());
+                if is_decided {
+                    self.undecided.retain(|undecided| Some(*undecided) != id);
+                } else {
+                    self.undecided.extend(id);
                 }
             }
             Change::Config(which) => {
@@ -189,8 +203,12 @@ impl Life {
         }
         self.sockets
             .sort_by_key(|(socket, _)| (socket.protocol, socket.address, socket.id()));
-        let (sockets, owners): (Vec<_>, Vec<_>) = self.sockets.iter().cloned().unzip();
-        self.listeners = listeners(&self.listeners, sockets.iter().zip(owners), self.world.now);
+        let attributed = self.sockets.iter().map(|(socket, owner)| Attributed {
+            socket,
+            owner: owner.clone(),
+            is_decided: !self.undecided.contains(&socket.id()),
+        });
+        self.listeners = listeners(&self.listeners, attributed, self.world.now);
     }
 
     fn picture(&self, before: Option<&Picture>) -> Picture {

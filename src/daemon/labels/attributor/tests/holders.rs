@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
+use super::super::rhythm::LOST;
 use super::*;
 use crate::labels::Process;
 
@@ -126,6 +127,40 @@ fn who_has_let_go_is_the_owner_until_it_is_known_who_holds_it_now() {
     let after = attributor.attribute(&[socket(77)], calm + VERIFY).remove(0);
 
     assert_eq!(names(&meanwhile.unwrap()), ["parent"]);
+    assert_eq!(names(&after.unwrap()), ["slow"]);
+}
+
+#[test]
+fn who_has_let_go_is_not_the_owner_for_ever_while_the_look_for_others_hangs() {
+    let world = World::new();
+    world.process(200, 10, "parent", &[(9, 77)]);
+    world.process(500, 5, "slow", &[]);
+    let mut attributor = world.attributor();
+    let calm = settle(&mut attributor, &socket(77), Instant::now());
+    attributor.is_told_of_processes(true);
+    attributor.processes_changed();
+    attributor.patience.nobody = MS;
+    attributor.patience.other = Duration::ZERO;
+
+    world.end(200);
+    world.link(500, 9, 77);
+    let hanging = world.hang(500);
+    let mut now = calm + VERIFY;
+    let lost = now;
+    loop {
+        attributor.attribute(&[socket(77)], now);
+        if !attributor.is_decided(&socket(77)) {
+            break;
+        }
+        assert!(now < lost + LOST, "it is asked for in time");
+        now = attributor.next(now).unwrap();
+    }
+    hanging.answer();
+    attributor = patient(attributor);
+    let after = attributor.attribute(&[socket(77)], now).remove(0);
+
+    assert_eq!(now, lost + LOST);
+    assert!(attributor.is_decided(&socket(77)));
     assert_eq!(names(&after.unwrap()), ["slow"]);
 }
 

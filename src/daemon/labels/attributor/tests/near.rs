@@ -127,6 +127,25 @@ fn what_it_costs_does_not_grow_with_the_descriptors_of_others() {
 }
 
 #[test]
+fn what_it_costs_does_not_grow_with_threads_that_hold_nothing() {
+    let world = World::new();
+    world.process(200, 20, "maker", &[(3, 77)]);
+    world.process(300, 30, "mate", &[]);
+    for thread in 301..1301 {
+        world.thread(300, thread, &[]);
+    }
+    world.group("a.service", &[200, 300]);
+    let attributor = world.attributor();
+
+    for makers in [&[200][..], &[300, 200]] {
+        let walk = attributor.processes.holders_near(makers, &BTreeSet::from([77]));
+
+        assert!(walk.holders.is_empty());
+        assert!(walk.cost < 15 * MS, "{:?}", walk.cost);
+    }
+}
+
+#[test]
 fn a_look_that_takes_long_holds_up_nobody_else() {
     let world = World::new();
     world.process(200, 20, "maker", &[(3, 77)]);
@@ -156,6 +175,21 @@ fn a_look_that_takes_long_holds_up_nobody_else() {
     let owners = attributor.attribute(&sockets, now);
     assert_eq!(names(owners[1].as_ref().unwrap()), ["slow"]);
     assert!(sockets.iter().all(|socket| attributor.is_decided(socket)));
+}
+
+#[test]
+fn a_process_that_listens_again_and_again_displaces_nobody() {
+    let world = World::new();
+    let mut attributor = calm(&world);
+    let now = Instant::now();
+
+    attributor.listening(&[200], now);
+    for _ in 0..1000 {
+        attributor.listening(&[300], now);
+    }
+
+    let makers: Vec<i32> = attributor.makers.iter().map(|(pid, _)| *pid).collect();
+    assert_eq!(makers, [200, 300]);
 }
 
 #[test]

@@ -72,3 +72,29 @@ fn threads_are_not_looked_into_more_often_than_every_ten_seconds() {
     assert_eq!(too_soon, None);
     assert!(due.is_some());
 }
+
+#[test]
+fn a_look_into_threads_ends_however_many_descriptors_there_are_and_has_then_found_nobody() {
+    const THREADS: i32 = 200;
+    let world = World::new();
+    world.process(100, 10, "maker", &[]);
+    world.thread(100, 101, &[(4, 77)]);
+    world.process(200, 10, "threads", &[]);
+    for thread in 0..THREADS {
+        world.thread(200, 201 + thread, &[(3, 5), (4, 5), (5, 5)]);
+    }
+    let attributor = world.attributor();
+    let look = |limit| {
+        let walk = attributor
+            .processes
+            .threads_that_hold(&BTreeSet::from([77]), limit);
+        let walk = walk.unwrap();
+        (walk.cost, walk.holders.len())
+    };
+
+    let (whole, found) = look(u64::MAX);
+    assert_eq!(found, 1);
+    let (cut, found) = look(100);
+    assert_eq!(found, 0);
+    assert!(cut < whole / 10, "{cut:?} of {whole:?}");
+}
