@@ -4,7 +4,8 @@
 //! should happen to a listener is decided elsewhere. It has a thread of its own because reading /proc blocks, and
 //! because the watchdog wants to know whether this very loop still turns.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod attributed;
+
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::labels::{Attributor, Labels, Owner, Part, labels_with, owner_part};
+use self::attributed::that_matter;
+pub(crate) use self::attributed::{Attributed, listeners};
+use crate::labels::{Attributor, Labels, Owner};
 use crate::listeners::{
-    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, TransportPort, UdpInterest, Wake, WakeUp,
-    WakeUpView, bell,
+    Bell, OpenError, Ringer, Scanner, Socket, Source, SourceChoice, UdpInterest, Wake, WakeUp, WakeUpView,
+    bell,
 };
 
 /// Pauses after failed scans; the last one repeats.
@@ -378,27 +381,16 @@ impl Loop {
         let last = self.sender.borrow().last.clone();
         let before = last.as_ref().map_or(&[][..], |last| &last.listeners);
         let all = self.sockets.iter().zip(owners);
-        if self.attributor.knows_all() {
-            let decided = all.map(|(socket, owner)| Attributed {
-                socket,
-                owner,
-                is_decided: true,
-            });
-            return listeners(before, decided, at);
-        }
         let all = all.map(|(socket, owner)| Attributed {
             socket,
             owner,
             is_decided: self.attributor.is_decided(socket),
         });
-        let all: Vec<Attributed<'_>> = all.collect();
-        let decided = all.iter().filter(|one| one.is_decided);
-        let ports: BTreeSet<TransportPort> = decided.map(|one| one.socket.port()).collect();
-        // Of one that is alone at its port there is nothing to say yet.
-        let matters = |one: &Attributed<'_>| {
-            one.is_decided || one.owner.is_some() || ports.contains(&one.socket.port())
-        };
-        listeners(before, all.into_iter().filter(matters), at)
+        if self.attributor.knows_all() {
+            listeners(before, all, at)
+        } else {
+            listeners(before, that_matter(all.collect()), at)
+        }
     }
 
     /// Keeps the last good picture: a failed scan does not mean that nothing listens.
@@ -413,78 +405,6 @@ impl Loop {
             observed.trouble = Some(trouble);
             changed
         });
-    }
-}
-
-/// A socket, and what is known of its owner.
-#[derive(Debug)]
-pub(crate) struct Attributed<'a> {
-    pub(crate) socket: &'a Socket,
-    pub(crate) owner: Option<Arc<Owner>>,
-    /// See [`Listener::is_decided`].
-    pub(crate) is_decided: bool,
-}
-
-/// These sockets with their owners, taking over from the listeners `before` what is the same. `at` is when new ones were seen.
-pub(crate) fn listeners<'a>(
-    before: &[Arc<Listener>],
-    sockets: impl Iterator<Item = Attributed<'a>>,
-    at: Instant,
-) -> Vec<Arc<Listener>> {
-    let known: BTreeMap<u64, &Arc<Listener>> = before
-        .iter()
-        .map(|listener| (listener.socket.id(), listener))
-        .collect();
-    let mut parts = OwnersParts::of(before);
-    let with_owner = |one: Attributed<'a>| {
-        let Attributed {
-            socket,
-            owner,
-            is_decided,
-        } = one;
-        let known = known.get(&socket.id());
-        let is_same = |known: &&&Arc<Listener>| {
-            known.socket == *socket && known.owner == owner && known.is_decided == is_decided
-        };
-        if let Some(same) = known.filter(is_same) {
-            return Arc::clone(same);
-        }
-        Arc::new(Listener {
-            labels: labels_with(socket, parts.part(socket.uid, owner.as_ref())),
-            // The word of an owner who is known only now is not asked for yet.
-            since: known
-                .filter(|known| known.is_decided)
-                .map_or(at, |known| known.since),
-            socket: socket.clone(),
-            owner,
-            is_decided,
-        })
-    };
-    sockets.map(with_owner).collect()
-}
-
-/// The labels of owners, each once. Those of nobody hang on the user alone.
-#[derive(Debug)]
-struct OwnersParts(BTreeMap<(u32, Option<*const Owner>), Part>);
-
-impl OwnersParts {
-    /// Begins with those that these listeners have. They outlive it, so that an owner's address stays its own.
-    fn of(listeners: &[Arc<Listener>]) -> Self {
-        let mut parts = Self(BTreeMap::new());
-        for listener in listeners {
-            let owner = listener.owner.as_ref().map(Arc::as_ptr);
-            if let Some(part) = listener.labels.last_part() {
-                let place = parts.0.entry((listener.socket.uid, owner));
-                place.or_insert_with(|| Arc::clone(part));
-            }
-        }
-        parts
-    }
-
-    fn part(&mut self, uid: u32, owner: Option<&Arc<Owner>>) -> Part {
-        let place = self.0.entry((uid, owner.map(Arc::as_ptr)));
-        let part = place.or_insert_with(|| owner_part(uid, owner.map(|owner| &**owner)));
-        Arc::clone(part)
     }
 }
 
