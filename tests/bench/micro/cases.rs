@@ -145,12 +145,11 @@ fn policy(size: usize) -> anyhow::Result<Work> {
 
 /// The daemon joins all that it knows, and makes the set for Windows, when one listener has come or gone.
 fn picture(size: usize) -> anyhow::Result<Work> {
+    // Of no unit, which nobody would have asked for its word here.
     let process = Process {
         pid: 7,
         name: "worker".to_owned(),
         exe: Some("/srv/app/bin/worker".to_owned()),
-        units: vec!["app.service".to_owned()],
-        slices: vec!["system.slice".to_owned()],
         ..Process::default()
     };
     let owner = Arc::new(Owner {
