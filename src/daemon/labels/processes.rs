@@ -38,6 +38,8 @@ const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC);
 pub(super) const GROUPS: &str = "/sys/fs/cgroup";
 /// `stat` and `comm` are far smaller.
 const FILE_LIMIT: u64 = 4096;
+/// Nearly every file of a process is read at once with so much room, in bytes.
+const ROOM: usize = 512;
 /// How much of a process's name is shown, in characters.
 const NAME_CHARS: usize = 64;
 
@@ -160,7 +162,7 @@ impl Processes {
     /// Which process or thread came last: while it stays the same none has come. `None` where that is not told. It costs
     /// one short read.
     pub(super) fn births(&self) -> Option<Births> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(ROOM);
         let file = File::from(openat(&self.proc, "loadavg", FILE, Mode::empty()).ok()?);
         file.take(FILE_LIMIT).read_to_string(&mut text).ok()?;
         Births::parse(&text)

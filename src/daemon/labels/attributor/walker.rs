@@ -1,13 +1,16 @@
 //! Looks into many processes by a thread of its own, so that a new listener does not have to wait for the end of it: with
 //! many descriptors in the distro that is far off.
 //!
-//! There is one look at a time, and what it finds counts when it is complete. The thread ends with it.
+//! There is one look at a time, and what it finds counts when it is complete. The thread stays from the first look on: a new one for each
+//! would be news of a process, which is what makes us look.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::mem::{replace, take};
 use std::panic::resume_unwind;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -44,6 +47,7 @@ pub(super) struct Walker {
     processes: Arc<Processes>,
     /// Whom the last look has met. While there is one under way, that has it.
     census: Census,
+    thread: Option<WalkerThread>,
     state: State,
     /// Rings at the end of each look.
     chime: Option<Arc<Chime>>,
@@ -52,33 +56,59 @@ pub(super) struct Walker {
 #[derive(Debug)]
 enum State {
     Idle,
-    UnderWay(Arc<Finish>, JoinHandle<Option<Done>>),
+    UnderWay,
     Done(Box<Done>),
 }
 
-/// Tells that a thread has come to its end, or as good as.
-#[derive(Debug, Default)]
-struct Finish {
-    is_over: Mutex<bool>,
-    over: Condvar,
+/// The thread, which ends when this is dropped, and with its look.
+#[derive(Debug)]
+struct WalkerThread {
+    jobs: Sender<Job>,
+    results: Receiver<Done>,
+    /// Whether the job that it was given last has come to its end.
+    is_over: Arc<AtomicBool>,
+    handle: JoinHandle<()>,
 }
 
-impl Finish {
-    fn is_over(&self) -> MutexGuard<'_, bool> {
-        self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug)]
+struct Job {
+    order: Order,
+    census: Census,
+    chime: Option<Arc<Chime>>,
 }
 
-/// Tells it however the thread ends.
-struct Finishing(Arc<Finish>, Option<Arc<Chime>>);
+/// Tells that a job is over, however it ends.
+struct Finishing<'a>(&'a AtomicBool, Option<Arc<Chime>>);
 
-impl Drop for Finishing {
+impl Drop for Finishing<'_> {
     fn drop(&mut self) {
-        *self.0.is_over() = true;
-        self.0.over.notify_all();
+        self.0.store(true, Ordering::Release);
         if let Some(chime) = &self.1 {
             chime.ring();
         }
+    }
+}
+
+impl WalkerThread {
+    fn start(processes: Arc<Processes>) -> io::Result<Self> {
+        let (jobs, orders) = mpsc::channel::<Job>();
+        let (done, results) = mpsc::channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let hers = Arc::clone(&is_over);
+        let work = move || {
+            for job in orders {
+                let _finishing = Finishing(&hers, job.chime);
+                // Nobody waits for it any more when the daemon ends.
+                let _is_taken = done.send(look(&processes, job.order, job.census));
+            }
+        };
+        let handle = thread::Builder::new().name("walker".to_owned()).spawn(work)?;
+        Ok(Self {
+            jobs,
+            results,
+            is_over,
+            handle,
+        })
     }
 }
 
@@ -87,6 +117,7 @@ impl Walker {
         Self {
             processes,
             census: Census::default(),
+            thread: None,
             state: State::Idle,
             chime: None,
         }
@@ -106,7 +137,10 @@ impl Walker {
     pub(super) fn is_done(&self) -> bool {
         match &self.state {
             State::Idle => false,
-            State::UnderWay(finish, _) => *finish.is_over(),
+            State::UnderWay => self
+                .thread
+                .as_ref()
+                .is_some_and(|thread| thread.is_over.load(Ordering::Acquire)),
             State::Done(_) => true,
         }
     }
@@ -118,55 +152,52 @@ impl Walker {
 
     /// Begins to carry it out, while nothing else is under way.
     pub(super) fn begin(&mut self, order: Order) {
-        let job = Arc::new(Mutex::new(Some((order, take(&mut self.census)))));
-        let finish = Arc::new(Finish::default());
-        let end = Finishing(Arc::clone(&finish), self.chime.clone());
-        let (processes, hers) = (Arc::clone(&self.processes), Arc::clone(&job));
-        let work = move || {
-            let _end = end;
-            carry_out(&processes, &hers)
+        let job = Job {
+            order,
+            census: take(&mut self.census),
+            chime: self.chime.clone(),
         };
-        let thread = thread::Builder::new().name("walker".to_owned());
-        self.state = match thread.spawn(work) {
-            Ok(thread) => State::UnderWay(finish, thread),
-            // Late is better than never.
-            Err(_) => {
-                carry_out(&self.processes, &job).map_or(State::Idle, |done| State::Done(Box::new(done)))
+        if self.thread.is_none() {
+            self.thread = WalkerThread::start(Arc::clone(&self.processes)).ok();
+        }
+        let refused = match &self.thread {
+            Some(thread) => {
+                thread.is_over.store(false, Ordering::Release);
+                thread.jobs.send(job).err().map(|refused| refused.0)
             }
+            None => Some(job),
+        };
+        self.state = match refused {
+            None => State::UnderWay,
+            // There are no threads left. Late is better than never.
+            Some(job) => State::Done(Box::new(look(&self.processes, job.order, job.census))),
         };
     }
 
     /// What came of the order, if it is carried out within `patience`.
     pub(super) fn take(&mut self, patience: Duration) -> Option<Done> {
-        if let State::UnderWay(finish, _) = &self.state {
-            let is_over = finish.is_over();
-            let waited = finish
-                .over
-                .wait_timeout_while(is_over, patience, |is_over| !*is_over);
-            if !*waited.unwrap_or_else(PoisonError::into_inner).0 {
-                return None;
-            }
-        }
         let mut done = match replace(&mut self.state, State::Idle) {
             State::Idle => return None,
-            State::UnderWay(_, thread) => match thread.join() {
-                Ok(done) => done?,
-                // A defect there is one here: the watch over this thread has to see it.
-                Err(defect) => resume_unwind(defect),
-            },
+            State::UnderWay => self.wait(patience)?,
             State::Done(done) => *done,
         };
         self.census = take(&mut done.census);
         Some(done)
     }
-}
 
-type Job = Mutex<Option<(Order, Census)>>;
-
-/// Carries out what is in there, if nobody else has done so.
-fn carry_out(processes: &Processes, job: &Job) -> Option<Done> {
-    let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
-    job.map(|(order, census)| look(processes, order, census))
+    fn wait(&mut self, patience: Duration) -> Option<Done> {
+        match self.thread.as_ref()?.results.recv_timeout(patience) {
+            Ok(done) => return Some(done),
+            Err(RecvTimeoutError::Timeout) => self.state = State::UnderWay,
+            // A defect there is one here: the watch over this thread has to see it.
+            Err(RecvTimeoutError::Disconnected) => {
+                if let Some(Err(defect)) = self.thread.take().map(|thread| thread.handle.join()) {
+                    resume_unwind(defect);
+                }
+            }
+        }
+        None
+    }
 }
 
 fn look(processes: &Processes, order: Order, mut census: Census) -> Done {
@@ -184,5 +215,33 @@ fn look(processes: &Processes, order: Order, mut census: Census) -> Done {
         processes: found,
         threads,
         census,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::labels::processes::GROUPS;
+
+    /// The kernel tells of threads as of processes, and each would make us look again.
+    #[test]
+    fn one_look_after_the_other_takes_no_new_thread() {
+        let processes = Processes::open(Path::new("/proc"), Path::new(GROUPS)).unwrap();
+        let mut walker = Walker::new(Arc::new(processes));
+        let threads = [Scope::All, Scope::New(BTreeSet::new()), Scope::All].map(|scope| {
+            walker.begin(Order {
+                scope,
+                wanted: BTreeSet::from([1]),
+                by_thread: BTreeSet::new(),
+                now: Instant::now(),
+            });
+            walker.take(Duration::from_secs(60)).unwrap();
+            walker.thread.as_ref().unwrap().handle.thread().id()
+        });
+        assert_eq!(threads, [threads[0]; 3]);
     }
 }

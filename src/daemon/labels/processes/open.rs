@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 use super::cgroup::Cgroup;
 use super::meter::Meter;
 use super::stat::Stat;
-use super::{Description, FILE, FILE_LIMIT, FOLDER, Process, is_gone, is_over, number, socket_inode};
+use super::{Description, FILE, FILE_LIMIT, FOLDER, Process, ROOM, is_gone, is_over, number, socket_inode};
 use crate::labels::value;
 
 /// `cgroup` has a line for each hierarchy of cgroup v1, of which there are about a dozen, and no line is longer than a path.
@@ -220,7 +220,7 @@ impl OpenProcess {
     }
 
     fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(ROOM);
         self.open(name)?.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
