@@ -253,14 +253,14 @@ impl Ledger {
         self.distros.remove(distro)?.session.connection
     }
 
-    /// Drops the distros whose lease has ended and names them. A connection may stay open: the next request on it is
-    /// refused as [`ErrorCode::StaleSession`], and the daemon opens a new session.
-    pub fn expire(&mut self, now: Awake) -> Vec<String> {
+    /// Drops the distros whose lease has ended and names them, with the connection of the session if that is open: the caller closes
+    /// it. Another one of the distro is not of that session, and may be about to open the next.
+    pub fn expire(&mut self, now: Awake) -> Vec<(String, Option<ConnectionId>)> {
         let mut ended = Vec::new();
         self.distros.retain(|name, distro| {
             let lives = distro.expires > now;
             if !lives {
-                ended.push(name.clone());
+                ended.push((name.clone(), distro.session.connection));
             }
             lives
         });

@@ -277,9 +277,11 @@ impl Work {
             }
         }
         let expired = self.ledger.expire(host::awake());
-        for distro in &expired {
+        for (distro, connection) in &expired {
             tracing::info!(distro, "no sign of life: its forwards are withdrawn");
-            self.parts.connections.close_distro(distro);
+            if let Some(connection) = connection {
+                self.parts.connections.close(*connection);
+            }
         }
         let untrusted = self.look_at_trust();
         let reconfigured = self.look_at_config();

@@ -146,8 +146,8 @@ fn a_set_lives_as_long_as_its_lease() {
     ledger.renew(SessionId(1), ConnectionId(10), at(10)).unwrap();
 
     assert_eq!(ledger.next_deadline(), Some(at(25)));
-    assert_eq!(ledger.expire(just_before(at(25))), Vec::<String>::new());
-    assert_eq!(ledger.expire(at(25)), ["a"]);
+    assert_eq!(ledger.expire(just_before(at(25))), []);
+    assert_eq!(ledger.expire(at(25)), [("a".to_owned(), Some(ConnectionId(10)))]);
     assert_eq!(owners(&ledger), []);
     assert_eq!(ledger.next_deadline(), None);
     assert_eq!(
@@ -166,7 +166,7 @@ fn a_lost_connection_leaves_the_grace_and_never_more_than_the_lease() {
     ledger.connection_lost(ConnectionId(11), at(14));
 
     assert_eq!(ledger.next_deadline(), Some(at(5)));
-    assert_eq!(ledger.expire(at(5)), ["a"]);
+    assert_eq!(ledger.expire(at(5)), [("a".to_owned(), None)]);
     assert_eq!(ledger.next_deadline(), Some(at(15)));
 }
 

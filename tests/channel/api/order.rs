@@ -116,6 +116,25 @@ async fn a_copy_of_a_distro_cannot_take_its_place_while_it_runs() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_session_ends_no_connection_that_is_to_open_the_next() {
+    let debian = key();
+    let companion = Companion::start(&[("debian", debian.public())]);
+    let mut former = Session::open(&companion, &debian).await;
+    former.put(1, &set(&[8000])).await.unwrap();
+    let next = Wire::connect(&companion, &debian).await.unwrap();
+    drop(former);
+    eventually(limits::GRACE + A_SECOND, async || {
+        let distros = companion.distros().await;
+        check(distros.is_empty(), || format!("{distros:?}"))
+    })
+    .await;
+
+    let mut next = Session::open_on(next, &hello()).await.unwrap();
+    next.put(1, &set(&[8001])).await.unwrap();
+    assert_eq!(companion.ports().await, [8001]);
+}
+
+#[tokio::test]
 async fn after_a_restart_of_the_vm_its_former_session_is_no_copy() {
     let debian = key();
     let companion = Companion::start(&[("debian", debian.public())]);
