@@ -180,7 +180,7 @@ fn what_says_off_is_not_on_the_network_for_a_moment() {
 
     let log = rig.companion.program().log();
     assert!(
-        log.contains("7999") && !(8000..8010).any(|port: u16| log.contains(&port.to_string())),
+        log.contains("7999") && !(8000..8010).any(|port: u16| log.contains(&format!(":{port}"))),
         "{log}"
     );
 }

@@ -137,16 +137,19 @@ mod tests {
                     (held.parse().unwrap(), Some(std::process::id()))
                 );
                 drop(holder);
-                eventually(|| exclusive(wanted).map(drop));
+                drop(eventually(|| exclusive(wanted)));
             }
         });
     }
 
     /// A program that a parallel test has just started holds copies of all our sockets until it runs.
-    fn eventually(mut bind: impl FnMut() -> Result<(), BindError>) {
+    fn eventually<T, E: std::fmt::Display>(mut bind: impl FnMut() -> Result<T, E>) -> T {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while let Err(error) = bind() {
-            assert!(Instant::now() < deadline, "{error}");
+        loop {
+            match bind() {
+                Ok(bound) => return bound,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
             std::thread::yield_now();
         }
     }
@@ -277,7 +280,7 @@ mod tests {
                 ("[::]:8000", OWN6),
                 (OWN6, OWN6),
             ] {
-                let holder = sharing_udp(held).unwrap();
+                let holder = eventually(|| sharing_udp(held));
                 assert!(
                     matches!(exclusive_udp(wanted), Err(BindError::InUse)),
                     "{held} against {wanted}"
@@ -288,7 +291,7 @@ mod tests {
                     (held.parse().unwrap(), Some(std::process::id()))
                 );
                 drop(holder);
-                eventually(|| exclusive_udp(wanted).map(drop));
+                drop(eventually(|| exclusive_udp(wanted)));
             }
         });
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::mem::{replace, take};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -65,8 +65,10 @@ enum State {
 struct WalkerThread {
     jobs: Sender<Job>,
     results: Receiver<Done>,
-    /// Whether the job that it was given last has come to its end.
-    is_over: Arc<AtomicBool>,
+    /// How many jobs it was given,
+    given: u64,
+    /// and how many have come to their end. The end of one may be counted after the next was given.
+    over: Arc<AtomicU64>,
     handle: JoinHandle<()>,
 }
 
@@ -78,11 +80,11 @@ struct Job {
 }
 
 /// Tells that a job is over, however it ends.
-struct Finishing<'a>(&'a AtomicBool, Option<Arc<Chime>>);
+struct Finishing<'a>(&'a AtomicU64, Option<Arc<Chime>>);
 
 impl Drop for Finishing<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.0.fetch_add(1, Ordering::Release);
         if let Some(chime) = &self.1 {
             chime.ring();
         }
@@ -93,8 +95,8 @@ impl WalkerThread {
     fn start(processes: Arc<Processes>) -> io::Result<Self> {
         let (jobs, orders) = mpsc::channel::<Job>();
         let (done, results) = mpsc::channel();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let hers = Arc::clone(&is_over);
+        let over = Arc::new(AtomicU64::new(0));
+        let hers = Arc::clone(&over);
         let work = move || {
             for job in orders {
                 let _finishing = Finishing(&hers, job.chime);
@@ -106,7 +108,8 @@ impl WalkerThread {
         Ok(Self {
             jobs,
             results,
-            is_over,
+            given: 0,
+            over,
             handle,
         })
     }
@@ -140,7 +143,7 @@ impl Walker {
             State::UnderWay => self
                 .thread
                 .as_ref()
-                .is_some_and(|thread| thread.is_over.load(Ordering::Acquire)),
+                .is_some_and(|thread| thread.over.load(Ordering::Acquire) == thread.given),
             State::Done(_) => true,
         }
     }
@@ -160,9 +163,9 @@ impl Walker {
         if self.thread.is_none() {
             self.thread = WalkerThread::start(Arc::clone(&self.processes)).ok();
         }
-        let refused = match &self.thread {
+        let refused = match &mut self.thread {
             Some(thread) => {
-                thread.is_over.store(false, Ordering::Release);
+                thread.given += 1;
                 thread.jobs.send(job).err().map(|refused| refused.0)
             }
             None => Some(job),
@@ -243,5 +246,33 @@ mod tests {
             walker.thread.as_ref().unwrap().handle.thread().id()
         });
         assert_eq!(threads, [threads[0]; 3]);
+    }
+
+    /// The observer would turn without a pause, if it took the one for the other.
+    #[test]
+    fn the_late_end_of_one_look_is_not_that_of_the_next() {
+        let (jobs, _orders) = mpsc::channel();
+        let (_done, results) = mpsc::channel();
+        let over = Arc::new(AtomicU64::new(0));
+        let processes = Processes::open(Path::new("/proc"), Path::new(GROUPS)).unwrap();
+        let mut walker = Walker::new(Arc::new(processes));
+        walker.thread = Some(WalkerThread {
+            jobs,
+            results,
+            given: 1,
+            over: Arc::clone(&over),
+            handle: thread::spawn(|| {}),
+        });
+        walker.begin(Order {
+            scope: Scope::All,
+            wanted: BTreeSet::new(),
+            by_thread: BTreeSet::new(),
+            now: Instant::now(),
+        });
+
+        drop(Finishing(&over, None));
+        assert!(!walker.is_done());
+        drop(Finishing(&over, None));
+        assert!(walker.is_done());
     }
 }
