@@ -33,7 +33,7 @@ pub(super) fn put(form: Installable, order: &mut Order) -> anyhow::Result<()> {
 
 /// Removes them, with whatever else of ours is left in Windows. Those for the program stay as long as that does.
 pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
-    let extent = match users::left_for_others(order.user.as_ref()) {
+    let extent = match users::left_for_others(order.user.as_ref())? {
         Some(_) => Extent::Run,
         None => Extent::Installation,
     };

@@ -241,7 +241,7 @@ pub(crate) fn uninstall(keep: Keep, user: Option<User>, answer_to: Option<&str>)
     } else if program::folder()?.exists() {
         users
             .told
-            .extend(users::left_for_others(Some(&user)).map(|left| format!("{left}\n")));
+            .extend(users::left_for_others(Some(&user))?.map(|left| format!("{left}\n")));
     }
     // Names in the hosts file may be the service's, and are gone with it.
     done = done.and(take(USERS_FILES, &mut users));
@@ -301,10 +301,10 @@ fn privileged(told: &mut String, work: impl FnOnce(&mut Order) -> anyhow::Result
 fn is_anything_privileged(keep: Keep, user: &User) -> anyhow::Result<bool> {
     let has_state = || standard_service_paths().map(|paths| paths.state_dir.exists());
     let has_program = || {
-        Ok::<_, anyhow::Error>(program::folder()?.exists() && users::left_for_others(Some(user)).is_none())
+        Ok::<_, anyhow::Error>(program::folder()?.exists() && users::left_for_others(Some(user))?.is_none())
     };
     Ok(service::is_installed()
-        || users::is_written_down(user)
+        || users::is_written_down(user)?
         || has_program()?
         || (keep == Keep::Nothing && has_state()?))
 }

@@ -60,7 +60,7 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
         ));
         return Ok(());
     }
-    if let Some(left) = users::left_for_others(order.user.as_ref()) {
+    if let Some(left) = users::left_for_others(order.user.as_ref())? {
         order.tell(left);
         return Ok(());
     }

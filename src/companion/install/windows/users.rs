@@ -54,7 +54,7 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
         Err(error) if is_missing_key(&error) => return Ok(()),
         Err(error) => return Err(error).context("cannot change for which users the program is installed"),
     };
-    let (left, gone): (Vec<Known>, Vec<Known>) = written_down()
+    let (left, gone): (Vec<Known>, Vec<Known>) = written_down()?
         .into_iter()
         .map(look)
         .partition(|known| known.needs_it(order.user.as_ref()));
@@ -72,21 +72,27 @@ pub(super) fn take(order: &mut Order) -> anyhow::Result<()> {
 }
 
 /// Whether this user is written down.
-pub(super) fn is_written_down(user: &User) -> bool {
-    written_down().contains(user)
+///
+/// # Errors
+/// When the list cannot be read.
+pub(super) fn is_written_down(user: &User) -> anyhow::Result<bool> {
+    Ok(written_down()?.contains(user))
 }
 
 /// What the program stays for, as people are told; nothing when nobody but this user has it start at his logon.
-pub(super) fn left_for_others(own: Option<&User>) -> Option<String> {
-    let others = who_needs_it(candidates().into_iter().map(look).collect(), own);
+///
+/// # Errors
+/// When it is not known for whom it was installed: it must not go then.
+pub(super) fn left_for_others(own: Option<&User>) -> anyhow::Result<Option<String>> {
+    let others = who_needs_it(candidates()?.into_iter().map(look).collect(), own);
     if others.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(format!(
+    Ok(Some(format!(
         "left: the program and its firewall rules, for {}, who has it start at the logon. It goes with the last one's \
          `wslnet-companion uninstall`",
         others.join(", ")
-    ))
+    )))
 }
 
 /// Those who need it, by the names that people know them by.
@@ -107,8 +113,8 @@ impl Known {
 }
 
 /// Those who are written down, and those who are logged on and have it start.
-fn candidates() -> Vec<User> {
-    let mut users = written_down();
+fn candidates() -> anyhow::Result<Vec<User>> {
+    let mut users = written_down()?;
     let logged_on = USERS
         .keys()
         .into_iter()
@@ -117,15 +123,22 @@ fn candidates() -> Vec<User> {
     users.extend(logged_on.filter(|user| autostart::of(user) == Some(true)));
     users.sort();
     users.dedup();
-    users
+    Ok(users)
 }
 
-fn written_down() -> Vec<User> {
-    let Ok(key) = LOCAL_MACHINE.open(WRITTEN_DOWN) else {
-        return Vec::new();
+fn written_down() -> anyhow::Result<Vec<User>> {
+    let unreadable = || {
+        format!(
+            r"cannot read for which users the program is installed; an administrator has to give read access to HKEY_LOCAL_MACHINE\{WRITTEN_DOWN}"
+        )
     };
-    let names = key.values().into_iter().flatten();
-    names.filter_map(|(name, _)| name.parse().ok()).collect()
+    let key = match LOCAL_MACHINE.open(WRITTEN_DOWN).map_err(io::Error::from) {
+        Ok(key) => key,
+        Err(error) if is_missing_key(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(unreadable),
+    };
+    let names = key.values().with_context(unreadable)?;
+    Ok(names.filter_map(|(name, _)| name.parse().ok()).collect())
 }
 
 fn look(user: User) -> Known {
